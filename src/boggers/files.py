@@ -1,0 +1,153 @@
+"""Files that are either whole or absent.
+
+Everything is written beside its target first, flushed to the disk and renamed into place, so a
+crash or a full disk leaves the previous file, never half of a new one.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from boggers.errors import UserError
+
+MANIFEST = "manifest.json"
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, or leave it as it was.
+
+    Raises:
+        UserError: the file cannot be written (permissions, a full disk); the old one remains.
+    """
+    handle = -1
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise UserError(_cannot_write(path, error)) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by UTF-8 `text`, or leave it as it was."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by `value` as indented JSON, or leave it as it was."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in `path`.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise UserError(f"{path} must hold JSON, but is damaged: {error}.") from error
+
+
+def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
+    """Create the folder `target` with what `fill` puts into it, all of it or none.
+
+    `fill` receives a temporary folder beside the target. Each file in it is checksummed into
+    `manifest.json` and flushed; then the folder takes its name in one rename.
+
+    Raises:
+        UserError: the folder cannot be written; an earlier folder of that name remains.
+    """
+    temporary = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        fill(temporary)
+        write_json(temporary / MANIFEST, _checksums(temporary))
+        for file in temporary.iterdir():
+            _sync_file(file)
+        sync_folder(temporary)
+        _swap(temporary, target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise UserError(_cannot_write(target, error)) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def verify_folder(folder: Path) -> None:
+    """Check every file of a folder made by `write_folder` against its checksum.
+
+    Raises:
+        UserError: the manifest or a file is missing, or a file has changed.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise UserError(f"{folder} is not a complete checkpoint: it has no {MANIFEST}.")
+    for name, expected in read_json(folder / MANIFEST).items():
+        file = folder / name
+        if not file.is_file():
+            raise UserError(f"{folder} is damaged: {name} is missing. Use another checkpoint.")
+        if checksum(file) != expected:
+            raise UserError(
+                f"{folder} is damaged: {name} does not have the checksum it was saved with. "
+                "Use another checkpoint."
+            )
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's entries, so that a rename in it survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    return {file.name: checksum(file) for file in sorted(folder.iterdir())}
+
+
+def _swap(temporary: Path, target: Path) -> None:
+    """Give `temporary` the name `target`; a folder that had it is removed last."""
+    if not target.exists():
+        temporary.rename(target)
+        return
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    target.rename(old)
+    temporary.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"{path} could not be written: {reason}. Nothing saved earlier was touched."

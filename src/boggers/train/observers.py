@@ -1,0 +1,114 @@
+"""What a training run tells whoever watches it: values, never text."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from boggers.train.metrics import MetricsRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEvent:
+    """One optimiser step has been issued; nothing in here waited for the device."""
+
+    step: int
+    """Steps taken so far, of `total_steps`."""
+
+    total_steps: int
+    epoch: int
+    """The epoch that the step belonged to, counted from 1."""
+
+    lr: float
+    tokens: int
+    """Tokens predicted in training so far."""
+
+    tokens_per_second: float
+    """Recent training speed, measurements and saving excluded; 0 while unknown."""
+
+    seconds: float
+    """Wall-clock time so far, earlier parts of a resumed run included."""
+
+    seconds_left: float | None
+    """Estimate until the last step at the recent speed; None while unknown."""
+
+    row: MetricsRow | None
+    """The row of metrics.csv that this step completed, if it did."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """A measurement over the whole held-out text."""
+
+    ce: float
+    """Plain cross-entropy, in nats per token."""
+
+    bits_per_byte: float
+    tokens: int
+    """Held-out tokens, each predicted once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalEvent:
+    """The held-out text has been measured."""
+
+    step: int
+    validation: Validation
+    is_best: bool
+    """Whether this is the lowest cross-entropy so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochEvent:
+    """Every training window has been used once more."""
+
+    step: int
+    epoch: int
+    """Epochs finished."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitResult:
+    """How training ended."""
+
+    step: int
+    total_steps: int
+    epoch: int
+    """Epochs finished."""
+
+    tokens: int
+    """Tokens predicted in training."""
+
+    seconds: float
+    """Wall-clock time of the whole run, earlier parts included."""
+
+    skipped: int
+    """Steps that changed nothing because their loss or gradient was not finite."""
+
+    best_ce: float | None
+    """Lowest held-out cross-entropy, in nats."""
+
+    best_step: int | None
+    validation: Validation | None
+    """The last measurement of this call."""
+
+    checkpoint: Path | None
+    """The newest checkpoint; None if no step was ever taken."""
+
+    interrupted: bool
+    """Whether a signal ended the run before its last step; it can be resumed."""
+
+
+class Observer(Protocol):
+    """Is told what happens; a progress bar, a logger. Called on the training thread."""
+
+    def on_step(self, event: StepEvent) -> None:
+        """After every optimiser step."""
+
+    def on_eval(self, event: EvalEvent) -> None:
+        """After every measurement of the held-out text."""
+
+    def on_epoch(self, event: EpochEvent) -> None:
+        """After every epoch."""
+
+    def on_end(self, result: FitResult) -> None:
+        """Once, after the last checkpoint is whole."""

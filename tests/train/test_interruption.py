@@ -1,0 +1,38 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from boggers.train.interruption import Interruption
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_only_asks(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with Interruption() as interruption:
+        assert not interruption.requested
+        os.kill(os.getpid(), number)
+        assert interruption.requested
+    assert signal.getsignal(number) is before
+
+
+def test_the_second_one_acts_as_usual() -> None:
+    with Interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interruption.requested
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_outside_the_main_thread_it_does_nothing() -> None:
+    asked: list[bool] = []
+
+    def use() -> None:
+        with Interruption() as interruption:
+            asked.append(interruption.requested)
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    assert asked == [False]

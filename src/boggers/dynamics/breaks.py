@@ -1,0 +1,160 @@
+"""Breaks: kicks for rows that are stuck (too calm for too long) or too tense."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from boggers.errors import UserError
+from boggers.field.tension import TensionWeights, tension
+from boggers.field.waves import normalise_waves
+from boggers.shapes import PerRow, RowMask, State
+
+STILL = 1e-6
+"""Below this length a position has not moved, and its direction means nothing."""
+
+
+@dataclass(frozen=True)
+class BreakRule:
+    """When a row breaks and how far it is thrown.
+
+        α_b = strength · clip((T* - T_b) / T*, scale range)        directional: S ← S + α δ/‖δ‖
+
+    δ is the position's last move. Every row decides from its own tension T_b.
+
+    Attributes:
+        kind: along the last move, or Gaussian noise of fixed size.
+        tense: a row above it breaks at every step.
+        calm: a row below it for `patience` steps on end breaks once.
+        strength, scale_min, scale_max, target: the step size above; target is T*.
+        reject: undo a break after which the row is tenser and worse aligned than before.
+    """
+
+    kind: Literal["directional", "gaussian"] = "directional"
+    tense: float = 0.18
+    calm: float = 0.08
+    patience: int = 4
+    strength: float = 0.1
+    scale_min: float = 0.1
+    scale_max: float = 2.0
+    target: float = 0.12
+    reject: bool = False
+    noise_when_calm: float = 0.015
+    noise_when_tense: float = 0.01
+
+    def size(self, row_tension: PerRow) -> PerRow:
+        """α for each row, (B,)."""
+        ratio = (self.target - row_tension) / (self.target + 1e-8)
+        return self.strength * ratio.clamp(self.scale_min, self.scale_max)
+
+
+@dataclass(frozen=True)
+class Calm:
+    """How many steps on end each row has been calm, and how often it broke, both (B,)."""
+
+    streak: Int64[Tensor, " B"]
+    broken: Int64[Tensor, " B"]
+
+    @classmethod
+    def start(cls, state: State) -> "Calm":
+        zeros = torch.zeros(state.shape[0], dtype=torch.int64, device=state.device)
+        return cls(streak=zeros, broken=zeros)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a break needs to know of the relaxation it happens in."""
+
+    num_waves: int
+    normalise: bool
+    weights: TensionWeights
+
+
+def break_rows(
+    rule: BreakRule,
+    state: State,
+    before: State,
+    row_tension: PerRow,
+    calm: Calm,
+    around: Surroundings,
+    generator: torch.Generator | None,
+) -> tuple[State, Calm]:
+    """Break the rows that the rule names, calm ones first, and count.
+
+    Args:
+        state: (B, W, D) after the step; before: the same rows before it.
+        row_tension: (B,) tension of `state`; one reading serves both kinds of break.
+        calm: counters of the steps so far.
+        generator: source of the noise. One draw of (W, D) serves all rows, so that a row's noise
+            does not depend on its companions.
+
+    Raises:
+        UserError: Gaussian breaks without a generator.
+    """
+    is_calm = row_tension < rule.calm
+    streak = torch.where(is_calm, calm.streak + 1, 0)
+    stuck = is_calm & (streak >= rule.patience)
+    state, left = _throw(rule, state, before, row_tension, stuck, around, generator, tense=False)
+    tense = row_tension > rule.tense
+    state, burst = _throw(rule, state, before, row_tension, tense, around, generator, tense=True)
+    broken = calm.broken + left.long() + burst.long()
+    return state, Calm(streak=torch.where(left, 0, streak), broken=broken)
+
+
+def _throw(
+    rule: BreakRule,
+    state: State,
+    before: State,
+    row_tension: PerRow,
+    rows: RowMask,
+    around: Surroundings,
+    generator: torch.Generator | None,
+    *,
+    tense: bool,
+) -> tuple[State, RowMask]:
+    """Throw the masked rows; returns the state and which rows really left their place."""
+    if rule.kind == "directional":
+        kick = rule.size(row_tension)[:, None, None] * _directions(state - before, generator)
+    else:
+        kick = (rule.noise_when_tense if tense else rule.noise_when_calm) * _noise(state, generator)
+    thrown = state + kick
+    if tense:
+        thrown = thrown / (thrown.norm(dim=-1, keepdim=True) + 1e-8)
+    if around.normalise:
+        thrown = normalise_waves(thrown, around.num_waves)
+    if rule.reject:
+        rows = rows & ~_is_worse(thrown, state, around.weights)
+    return torch.where(rows[:, None, None], thrown, state), rows
+
+
+def _directions(move: State, generator: torch.Generator | None) -> State:
+    """Unit vectors along each position's move; a random one where there was no move.
+
+    Without a generator a position that did not move gets no direction and stays.
+    """
+    length = move.norm(dim=-1, keepdim=True)
+    moved = length >= STILL
+    # The inner `where` keeps the gradient of the unused branch finite.
+    along = move / torch.where(moved, length.clamp_min(1e-8), torch.ones_like(length))
+    if generator is None:
+        return torch.where(moved, along, 0.0)
+    return torch.where(moved, along, F.normalize(_noise(move, generator), dim=-1))
+
+
+def _noise(like: State, generator: torch.Generator | None) -> Float[Tensor, "1 W D"]:
+    if generator is None:
+        raise UserError(
+            "Gaussian breaks need a random generator, none came. "
+            "Pass generator=torch.Generator().manual_seed(…)."
+        )
+    shape = (1, *like.shape[1:])
+    return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
+def _is_worse(thrown: State, state: State, weights: TensionWeights) -> RowMask:
+    """Tenser and worse aligned than before, both measured on states of equal length."""
+    after, before = tension(thrown, weights), tension(state, weights)
+    return (after.total > before.total) & (after.alignment > before.alignment)

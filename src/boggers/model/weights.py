@@ -1,0 +1,88 @@
+"""A model on disk: its numbers as safetensors, its shape as JSON."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from boggers.errors import UserError
+from boggers.files import read_json, write_json
+from boggers.model.window import WindowConfig, WindowModel
+
+WEIGHTS = "model.safetensors"
+SHAPE = "model.json"
+ARCHITECTURE = "window"
+
+
+def save_model(model: WindowModel, folder: Path) -> None:
+    """Write `model.safetensors` and `model.json` into an existing folder."""
+    tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS)
+    shape = {
+        "architecture": ARCHITECTURE,
+        "vocab_size": model.vocab_size,
+        "config": dataclasses.asdict(model.config),
+    }
+    write_json(folder / SHAPE, shape)
+
+
+def load_model(folder: Path, device: torch.device | str = "cpu") -> WindowModel:
+    """The model saved in a folder, in evaluation mode.
+
+    Raises:
+        UserError: files are missing or damaged, or belong to another architecture.
+    """
+    shape = read_json(folder / SHAPE)
+    found = shape.get("architecture") if isinstance(shape, dict) else None
+    if found != ARCHITECTURE:
+        raise UserError(
+            f"{folder} must hold a model of the architecture '{ARCHITECTURE}', '{found}' came. "
+            "Load it with a version that knows that architecture."
+        )
+    model = WindowModel(
+        config_from_json(shape["config"], folder / SHAPE), shape["vocab_size"], torch.Generator()
+    )
+    fill_model(model, folder / WEIGHTS)
+    return model.to(device).eval()
+
+
+def fill_model(model: WindowModel, path: Path) -> None:
+    """Load weights into a model of the same shape.
+
+    Raises:
+        UserError: the file is missing or damaged, or a name or a shape differs.
+    """
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{path} cannot be read as weights: {error}. Use another checkpoint."
+        ) from error
+    expected = model.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        wanted = tuple(expected[name].shape) if name in expected else None
+        came = tuple(tensors[name].shape) if name in tensors else None
+        if wanted != came:
+            raise UserError(
+                f"{path} does not fit this model: {name} must be {wanted or 'absent'}, "
+                f"{came or 'nothing'} came. Use the options that the checkpoint was trained with."
+            )
+    model.load_state_dict(tensors)
+
+
+def config_from_json(values: dict[str, Any], source: Path) -> WindowConfig:
+    """A WindowConfig from its JSON form; unknown options are refused."""
+    known = {field.name for field in dataclasses.fields(WindowConfig)}
+    unknown = sorted(values.keys() - known)
+    if unknown:
+        raise UserError(
+            f"{source} names options that this version does not know: {', '.join(unknown)}. "
+            "Load it with the version that wrote it."
+        )
+    weights = values.get("tension_weights")
+    if isinstance(weights, list):
+        values = {**values, "tension_weights": tuple(weights)}
+    return WindowConfig(**values)

@@ -1,0 +1,243 @@
+"""The window model: W tokens settle together, both directions coupled, one token is read."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from boggers.dynamics.pace import EnergyPace, TensionPace
+from boggers.dynamics.record import Relaxation
+from boggers.dynamics.relax import System, relax
+from boggers.dynamics.rest import FreezeRule, RestRule
+from boggers.errors import UserError
+from boggers.field.anchors import AnchorEnergy, Anchors
+from boggers.field.base import AbstractEnergy
+from boggers.field.coupling import PositionalCoupling, WindowInteraction
+from boggers.field.energy import WaveEnergy, WindowMemory
+from boggers.field.tension import TensionEnergy
+from boggers.field.waves import normalise_waves
+from boggers.model.config import WindowConfig as WindowConfig
+from boggers.model.readout import WindowReadout
+from boggers.shapes import Logits, State, Tokens
+
+TIED_TABLE_SCALE = 0.5
+"""Initial standard deviation of a table that also serves as readout."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Logits (B, V) for the token after each window, and the relaxation they were read from."""
+
+    logits: Logits
+    relaxation: Relaxation
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """Trainable numbers: all of them, and those of the embedding table."""
+
+    total: int
+    embedding: int
+
+
+class WindowModel(nn.Module):
+    """Embeds W tokens, lets them settle, reads the next token from the whole settled window.
+
+    Args:
+        config: shape and physics.
+        vocab_size: V.
+        generator: source of the initial weights.
+    """
+
+    def __init__(self, config: WindowConfig, vocab_size: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.vocab_size = vocab_size
+        settles = config.num_dynamics_steps > 0
+        self.embedding = nn.Parameter(torch.empty(vocab_size, config.state_dim))
+        scale = TIED_TABLE_SCALE if config.readout == "tied" else 1.0
+        nn.init.normal_(self.embedding, std=scale, generator=generator)
+        self.readout = WindowReadout(
+            config.readout,
+            config.window_size,
+            config.state_dim,
+            vocab_size,
+            generator,
+            fusion=config.readout_fusion,
+        )
+        self.single_state: nn.Parameter | None = None
+        if config.single_state_head:
+            bound = config.state_dim**-0.5
+            self.single_state = nn.Parameter(torch.empty(vocab_size, config.state_dim))
+            nn.init.uniform_(self.single_state, -bound, bound, generator=generator)
+        self.coupling: PositionalCoupling | None = None
+        if settles and config.coupling:
+            self.coupling = PositionalCoupling(config.window_size)
+            nn.init.constant_(self.coupling.asymmetry, config.position_asymmetry)
+        self.interaction: WindowInteraction | None = None
+        if settles and config.window_interaction:
+            self.interaction = WindowInteraction(
+                config.window_size,
+                config.interaction_scale,
+                config.interaction_decay_tau,
+                generator,
+            )
+        self.wave_energy: WaveEnergy | None = None
+        if settles and config.wave_energy:
+            self.wave_energy = WaveEnergy(config.num_waves, config.wave_dim, generator)
+        self.memory: WindowMemory | None = None
+        if settles and config.memory_patterns is not None:
+            self.memory = WindowMemory(
+                config.window_size, config.state_dim, config.memory_patterns, generator
+            )
+
+    def embed(self, contexts: Tokens) -> State:
+        """Centred unit vectors: s_t = (e - mean e) / ‖e - mean e‖ with e the token's table row."""
+        if contexts.shape[1] != self.config.window_size:
+            raise UserError(
+                f"A window holds {self.config.window_size} tokens, {contexts.shape[1]} came. "
+                "Cut or pad the context to the window."
+            )
+        rows = F.layer_norm(F.embedding(contexts, self.embedding), (self.config.state_dim,))
+        return F.normalize(rows, dim=-1, eps=1e-12)
+
+    def settle(
+        self,
+        contexts: Tokens,
+        *,
+        steps: int | None = None,
+        target: State | None = None,
+        nudge: float | None = None,
+        generator: torch.Generator | None = None,
+        keep_path: bool = False,
+        keep_curves: bool = True,
+    ) -> Relaxation:
+        """Relax the embedded windows; see `boggers.dynamics.relax.relax`.
+
+        Args:
+            contexts: (B, W) token ids.
+            steps: relaxation steps K instead of the configured number.
+            target, nudge: states (B, W, D) to lean towards at each step, and by how much.
+            generator: noise of breaks and of dropout in training mode.
+        """
+        state = self._drop(self.embed(contexts), self.config.embedding_dropout, generator)
+        if steps is None:
+            steps = self.config.num_dynamics_steps
+        return relax(
+            state,
+            self.system(nudge=nudge),
+            steps=steps,
+            target=target,
+            generator=generator,
+            gradient_steps=self.config.gradient_steps,
+            keep_path=keep_path,
+            keep_curves=keep_curves,
+        )
+
+    def read(self, state: State) -> Logits:
+        """Logits of the token after the window, (B, V), already divided by the temperature."""
+        return self.readout(state, self.embedding)
+
+    def read_last(self, state: State) -> Logits:
+        """Logits from the last position alone, (B, V): the single-state head."""
+        head = self.embedding if self.single_state is None else self.single_state
+        return (state[:, -1] @ head.t()) / self.readout.temperature
+
+    def forward(
+        self,
+        contexts: Tokens,
+        *,
+        steps: int | None = None,
+        target: State | None = None,
+        nudge: float | None = None,
+        generator: torch.Generator | None = None,
+        keep_path: bool = False,
+        keep_curves: bool = False,
+    ) -> Reading:
+        """Settle and read; arguments as in `settle`."""
+        relaxation = self.settle(
+            contexts,
+            steps=steps,
+            target=target,
+            nudge=nudge,
+            generator=generator,
+            keep_path=keep_path,
+            keep_curves=keep_curves,
+        )
+        state = self._drop(relaxation.state, self.config.readout_dropout, generator)
+        return Reading(logits=self.read(state), relaxation=relaxation)
+
+    def system(self, nudge: float | None = None) -> System:
+        """The physics as one value; what is constant during a relaxation is made once."""
+        config = self.config
+        return System(
+            energies=self._energies(),
+            energy_step=config.energy_step,
+            num_waves=config.num_waves,
+            normalise=config.state_normalization,
+            coupling=None if self.coupling is None else self.coupling.laplacian(),
+            interaction=None if self.interaction is None else self.interaction.operator(),
+            anchors=self._anchors(),
+            anchor_pull=config.anchor_pull or None,
+            nudge=nudge,
+            tension_weights=config.weights,
+            read=self.read if config.tension_entropy else None,
+            coupling_pace=TensionPace() if config.adaptive_coupling else None,
+            energy_pace=EnergyPace() if config.adaptive_energy_step else None,
+            breaks=config.break_rule,
+            rest=self._rest(),
+            freeze=self._freeze(),
+        )
+
+    def parameter_counts(self) -> ParameterCounts:
+        """How many numbers training adjusts."""
+        total = sum(p.numel() for p in self.parameters())
+        return ParameterCounts(total=total, embedding=self.embedding.numel())
+
+    def _energies(self) -> list[AbstractEnergy]:
+        terms: list[AbstractEnergy] = []
+        if self.wave_energy is not None:
+            terms.append(self.wave_energy)
+        if self.memory is not None:
+            terms.append(self.memory)
+        if self.config.tension_strength:
+            terms.append(TensionEnergy(self.config.tension_strength, self.config.weights))
+        anchors = self._anchors()
+        if anchors is not None and self.config.anchor_strength:
+            terms.append(AnchorEnergy(anchors, self.config.anchor_strength))
+        return terms
+
+    def _anchors(self) -> Anchors | None:
+        config = self.config
+        if not (config.anchor_strength or config.anchor_pull or config.anchor_freeze):
+            return None
+        table = self.embedding.detach()
+        if config.anchor_scale == "state":
+            centred = F.layer_norm(table, (config.state_dim,))
+            table = normalise_waves(centred[:, None], config.num_waves)[:, 0]
+        return Anchors(table, self.read, config.anchor_candidates)
+
+    def _rest(self) -> RestRule | None:
+        if not self.config.convergence_epsilon:
+            return None
+        return RestRule(self.config.convergence_epsilon, self.config.min_attractor_steps)
+
+    def _freeze(self) -> FreezeRule | None:
+        if not self.config.anchor_freeze:
+            return None
+        return FreezeRule(
+            self.config.anchor_freeze_threshold, self.config.anchor_freeze_max_age or None
+        )
+
+    def _drop(self, state: State, share: float, generator: torch.Generator | None) -> State:
+        """Inverted dropout in training mode: entries are zeroed with probability `share`."""
+        if not self.training or not share:
+            return state
+        if generator is None:
+            raise UserError(
+                "Dropout needs a random generator in training mode, none came. "
+                "Pass generator=…, or call model.eval()."
+            )
+        keep: Tensor = torch.empty_like(state).bernoulli_(1 - share, generator=generator)
+        return state * keep / (1 - share)

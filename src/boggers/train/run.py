@@ -1,0 +1,209 @@
+"""A run: everything that defines it, and the folder that holds what it makes.
+
+runs/NAME/  config.json · tokenizer/ · data.json · checkpoints/step-0000123/ · metrics.csv
+"""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+
+from boggers.data.config import DataConfig
+from boggers.errors import UserError
+from boggers.files import read_json, write_json
+from boggers.model.window import WindowConfig
+from boggers.text.config import TextConfig
+from boggers.train.objective import LossConfig
+from boggers.train.optim import OptimConfig
+from boggers.train.typed_json import from_json, to_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long, where and how often: the loop itself."""
+
+    out: Path | None = None
+    """Folder of the run; `runs/` and a name made of the architecture and the time if left out."""
+
+    seed: int = 42
+    """Fixes the initial weights, the order of the windows and every random draw; at least 0."""
+
+    max_steps: int | None = None
+    """Optimiser steps in all, over as many epochs as that takes; overrides the epochs."""
+
+    max_epochs: Annotated[int, tyro.conf.arg(aliases=("--epochs",))] = 3
+    """Passes over the training windows in all, at least 1."""
+
+    batch_size: Annotated[int, tyro.conf.arg(aliases=("--trajectory-batch-size",))] = 64
+    """Windows per optimiser step, at least 1."""
+
+    batch_tokens: int | None = None
+    """Predicted tokens per optimiser step; overrides the batch size (a window predicts one)."""
+
+    device: str = "auto"
+    """auto (CUDA if there is one, else the processor), cpu, cuda, cuda:1, mps."""
+
+    log_every: int = 10
+    """Steps between rows of metrics.csv, at least 1; each row averages over its steps."""
+
+    eval_every: int | None = None
+    """Steps between measurements of the held-out text; after every epoch if left out."""
+
+    save_every: int | None = None
+    """Steps between checkpoints besides those after every epoch, at a new best held-out value
+    and at the end; none if left out or 0."""
+
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints are kept, at least 1; the best one is kept besides."""
+
+    resume: Literal["auto"] | None = None
+    """auto: continue from the newest whole checkpoint in `--out`, or begin if there is none."""
+
+    resume_checkpoint: Path | None = None
+    """Continue from this checkpoint folder, or from the newest whole one of this run folder."""
+
+    max_skipped_steps: int = 10
+    """End the run after so many steps in a row whose loss or gradient was not finite; at least 1.
+    Such steps change no weight."""
+
+    def __post_init__(self) -> None:
+        for flag, value, least in (
+            ("--seed", self.seed, 0),
+            ("--max-steps", self.max_steps, 1),
+            ("--max-epochs", self.max_epochs, 1),
+            ("--batch-size", self.batch_size, 1),
+            ("--batch-tokens", self.batch_tokens, 1),
+            ("--log-every", self.log_every, 1),
+            ("--eval-every", self.eval_every, 1),
+            ("--save-every", self.save_every, 0),
+            ("--keep-checkpoints", self.keep_checkpoints, 1),
+            ("--max-skipped-steps", self.max_skipped_steps, 1),
+        ):
+            if value is not None and value < least:
+                raise UserError(f"{flag} must be at least {least}; it is {value}.")
+        if self.resume is not None and self.resume_checkpoint is not None:
+            raise UserError(
+                "--resume auto and --resume-checkpoint both say where to continue; give one."
+            )
+
+    @property
+    def windows_per_step(self) -> int:
+        """Windows of one optimiser step, each predicting one token."""
+        return self.batch_size if self.batch_tokens is None else self.batch_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that defines a run; saved with it, so that nothing is guessed on loading."""
+
+    architecture: Literal["window"] = "window"
+    """How tokens become a state: window settles the last W tokens together."""
+
+    model: WindowConfig = field(default_factory=WindowConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration as a JSON object, one table per part."""
+        value = to_json(self)
+        assert isinstance(value, dict)
+        return value
+
+    @classmethod
+    def from_json(cls, value: Any) -> "RunConfig":
+        """The configuration that a JSON (or TOML) object describes; what it omits is default.
+
+        Raises:
+            UserError: an unknown setting, or a value that a setting does not take.
+        """
+        return from_json(cls, value)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one run."""
+
+    folder: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The `RunConfig` as JSON."""
+        return self.folder / "config.json"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The folder of the tokenizer that the run's model speaks."""
+        return self.folder / "tokenizer"
+
+    @property
+    def data_file(self) -> Path:
+        """What the model was trained on: corpus, split, tokenizer fingerprint, bytes."""
+        return self.folder / "data.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints, one folder a step."""
+        return self.folder / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """The table of measurements taken during training."""
+        return self.folder / "metrics.csv"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run has been started in this folder."""
+        return self.config_file.exists() or self.checkpoints.exists()
+
+    def save_config(self, config: RunConfig) -> None:
+        """Write `config.json`."""
+        write_json(self.config_file, config.to_json())
+
+    def load_config(self) -> RunConfig:
+        """Read `config.json`.
+
+        Raises:
+            UserError: there is no run in the folder, or its configuration is damaged.
+        """
+        if not self.config_file.is_file():
+            raise UserError(f"{self.folder} holds no run: it has no {self.config_file.name}.")
+        return RunConfig.from_json(read_json(self.config_file))
+
+
+def new_folder(architecture: str) -> Path:
+    """Where a run without `--out` goes: runs/ARCHITECTURE-DATE-TIME."""
+    return Path("runs") / f"{architecture}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `--device` means.
+
+    Raises:
+        UserError: no such kind of device, or this machine has none of it.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(
+            f"--device must be auto, cpu, cuda, cuda:NUMBER or mps; it is {name!r}."
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"--device {name} asks for a CUDA device, but this machine shows "
+            f"{torch.cuda.device_count()}. Use --device cpu."
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError(
+            "--device mps asks for a Metal device, but there is none. Use --device cpu."
+        )
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"--device must be auto, cpu, cuda, cuda:NUMBER or mps; it is {name!r}.")
+    return device

@@ -1,0 +1,269 @@
+"""Checkpoints: folders that are whole or absent, from which a run continues bit for bit.
+
+    step-0000123/
+        model.safetensors · model.json · optimizer.safetensors · state.json · manifest.json
+
+The random numbers of a step are a pure function of the seed and the step (see `train.loop`), so
+no generator state has to be restored; `random_state` in state.json is a witness of the last one.
+"""
+
+import dataclasses
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from boggers.errors import UserError
+from boggers.files import MANIFEST, read_json, verify_folder, write_folder, write_json
+from boggers.model.weights import ARCHITECTURE, SHAPE, WEIGHTS, fill_model, save_model
+from boggers.model.window import WindowModel
+from boggers.train.typed_json import from_json, to_json
+from boggers.version import __version__
+
+_NAME = re.compile(r"step-(\d{7,})")
+_OPTIMIZER = "optimizer.safetensors"
+_STATE = "state.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a run must still have in common with a checkpoint to continue it exactly."""
+
+    tokenizer: str
+    """Fingerprint of the tokenizer."""
+
+    corpus: str
+    """Content key of the tokenised corpus."""
+
+    train_tokens: int
+    """Length of the training part of the split."""
+
+    window: int
+    """Tokens of a window."""
+
+    windows_per_step: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands between two optimiser steps."""
+
+    step: int = 0
+    """Optimiser steps taken, skipped ones included."""
+
+    epoch: int = 0
+    """Epochs finished."""
+
+    batch: int = 0
+    """Batches of the epoch in progress that have been used."""
+
+    tokens: int = 0
+    """Tokens predicted in training so far."""
+
+    seconds: float = 0.0
+    """Wall-clock time spent so far, measurements and saving included."""
+
+    best_ce: float | None = None
+    """Lowest held-out cross-entropy so far, in nats."""
+
+    best_step: int | None = None
+    """The step of that."""
+
+    skipped: int = 0
+    """Steps that changed nothing because their loss or gradient was not finite."""
+
+    skipped_in_a_row: int = 0
+    """How many of these were the last ones."""
+
+    sums: dict[str, float] = field(default_factory=dict)
+    """Sums of the measurements since the last row of metrics.csv."""
+
+    random_state: str = ""
+    """SHA-256 of the random generator's state after the last step."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A checkpoint to continue from, if there is one."""
+
+    path: Path | None
+    skipped: tuple[str, ...]
+    """One sentence for every newer checkpoint that is damaged."""
+
+
+def step_folder(checkpoints: Path, step: int) -> Path:
+    """The folder of the checkpoint after `step` steps."""
+    return checkpoints / f"step-{step:07d}"
+
+
+def is_step_folder(path: Path) -> bool:
+    """Whether a path is named like a checkpoint."""
+    return _NAME.fullmatch(path.name) is not None
+
+
+def save(
+    checkpoints: Path,
+    model: WindowModel,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    origin: Origin,
+    keep: int,
+) -> Path:
+    """Write the checkpoint of `progress.step`, then remove those no longer kept.
+
+    The `keep` newest remain, and the best one by held-out cross-entropy. Nothing is removed
+    before the new one is whole.
+
+    Raises:
+        UserError: it cannot be written, for instance because the disk is full; every earlier
+            checkpoint remains.
+    """
+    _sweep(checkpoints)
+    target = step_folder(checkpoints, progress.step)
+
+    def fill(folder: Path) -> None:
+        save_model(model, folder)
+        save_file(_slots(model, optimizer), folder / _OPTIMIZER)
+        state = {
+            "progress": to_json(progress),
+            "origin": to_json(origin),
+            "boggers": __version__,
+            "torch": str(torch.__version__),
+        }
+        write_json(folder / _STATE, state)
+
+    if not _is_whole(target):
+        try:
+            write_folder(target, fill)
+        except SafetensorError as error:
+            raise UserError(
+                f"{target} could not be written: {error}. Nothing saved earlier was touched."
+            ) from error
+    _prune(checkpoints, progress, keep)
+    return target
+
+
+def load(
+    folder: Path, model: WindowModel, optimizer: torch.optim.Optimizer, origin: Origin
+) -> Progress:
+    """Put a checkpoint's weights and moments into `model` and `optimizer`; say where it stood.
+
+    The learning rate and every other setting of the optimiser stay as configured now.
+
+    Raises:
+        UserError: the checkpoint is damaged, of another model, or of another run's data; nothing
+            has been changed then.
+    """
+    verify_folder(folder)
+    state = read_json(folder / _STATE)
+    saved = from_json(Origin, state["origin"], "origin")
+    _require_same_origin(folder, saved, origin)
+    _require_same_architecture(folder)
+    slots = load_file(folder / _OPTIMIZER)
+    fill_model(model, folder / WEIGHTS)
+    _restore_slots(model, optimizer, slots)
+    return from_json(Progress, state["progress"], "progress")
+
+
+def latest(checkpoints: Path) -> Found:
+    """The newest whole checkpoint; damaged ones are passed over and named."""
+    skipped: list[str] = []
+    for _, folder in reversed(_numbered(checkpoints)):
+        try:
+            verify_folder(folder)
+        except UserError as error:
+            skipped.append(str(error))
+        else:
+            return Found(folder, tuple(skipped))
+    return Found(None, tuple(skipped))
+
+
+def _slots(model: WindowModel, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's tensors by `PARAMETER.SLOT`."""
+    return {
+        f"{name}.{slot}": value.detach().contiguous()
+        for name, parameter in model.named_parameters()
+        for slot, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _restore_slots(
+    model: WindowModel, optimizer: torch.optim.Optimizer, slots: Mapping[str, Tensor]
+) -> None:
+    optimizer.state.clear()
+    parameters = dict(model.named_parameters())
+    for key, value in slots.items():
+        name, slot = key.rsplit(".", 1)
+        parameter = parameters[name]
+        optimizer.state[parameter][slot] = value.to(parameter.device)
+
+
+def _require_same_origin(folder: Path, saved: Origin, now: Origin) -> None:
+    if saved.tokenizer != now.tokenizer:
+        raise UserError(
+            f"{folder} was trained with another tokenizer (fingerprint {saved.tokenizer[:12]}, "
+            f"this one has {now.tokenizer[:12]}), so its token ids mean other texts. "
+            "Use the tokenizer that is saved in its run folder."
+        )
+    others = [
+        f"{spec.name.replace('_', ' ')} was {getattr(saved, spec.name)}, "
+        f"now {getattr(now, spec.name)}"
+        for spec in dataclasses.fields(Origin)
+        if getattr(saved, spec.name) != getattr(now, spec.name)
+    ]
+    if others:
+        raise UserError(
+            f"{folder} can only be continued on the data it began with: {'; '.join(others)}. "
+            "Give the same values, or start a new run with another --out."
+        )
+
+
+def _require_same_architecture(folder: Path) -> None:
+    found = read_json(folder / SHAPE).get("architecture")
+    if found != ARCHITECTURE:
+        raise UserError(
+            f"{folder} holds a model of the architecture {found!r}, this run's is "
+            f"{ARCHITECTURE!r}. Give that --architecture, or start a new run."
+        )
+
+
+def _numbered(checkpoints: Path) -> list[tuple[int, Path]]:
+    """Checkpoint folders with their steps, in the order of these."""
+    if not checkpoints.is_dir():
+        return []
+    matches = [(_NAME.fullmatch(folder.name), folder) for folder in checkpoints.iterdir()]
+    return sorted((int(match[1]), folder) for match, folder in matches if match)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        verify_folder(folder)
+    except UserError:
+        return False
+    return True
+
+
+def _prune(checkpoints: Path, progress: Progress, keep: int) -> None:
+    """Remove checkpoints that are neither among the newest nor the best.
+
+    Folders beyond the current step are left alone: they are damaged ones that were passed over.
+    """
+    past = [(step, folder) for step, folder in _numbered(checkpoints) if step <= progress.step]
+    for step, folder in past[:-keep]:
+        if step != progress.best_step:
+            (folder / MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(checkpoints: Path) -> None:
+    """Remove what a killed process left half written."""
+    if checkpoints.is_dir():
+        for folder in checkpoints.glob(".step-*"):
+            shutil.rmtree(folder, ignore_errors=True)

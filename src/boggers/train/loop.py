@@ -1,0 +1,270 @@
+"""The training loop: batches in, weights moved, measurements and checkpoints out.
+
+The order of windows and every random draw are pure functions of (seed, step). A checkpoint
+therefore needs no generator state, and N + M steps give the same bits as N steps, a crash and
+M steps.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from boggers.dynamics.record import Relaxation
+from boggers.errors import UserError
+from boggers.model.window import WindowModel
+from boggers.train import checkpoint
+from boggers.train.averages import Averages, Measured
+from boggers.train.clock import Clock
+from boggers.train.interruption import Interruption
+from boggers.train.metrics import MetricsFile, MetricsRow
+from boggers.train.objective import Loss, objective
+from boggers.train.observers import (
+    EpochEvent,
+    EvalEvent,
+    FitResult,
+    Observer,
+    StepEvent,
+    Validation,
+)
+from boggers.train.optim import guarded_step, learning_rate
+from boggers.train.prepare import Prepared
+
+Validate = Callable[[WindowModel], Validation]
+
+
+def fit(
+    prepared: Prepared,
+    observers: Sequence[Observer] = (),
+    validate: Validate | None = None,
+) -> FitResult:
+    """Train until the last step or a signal, leaving a checkpoint either way.
+
+    Args:
+        prepared: everything built from the configuration, at its step.
+        observers: told of every step, measurement and epoch.
+        validate: measures the held-out text; None leaves it unmeasured.
+
+    Raises:
+        UserError: too many steps in a row were not finite, or nothing could be written; the
+            checkpoints saved before are intact.
+    """
+    training = _Training(prepared, observers, validate)
+    with Interruption() as interruption:
+        while training.step < prepared.total_steps and not interruption.requested:
+            training.advance()
+        training.save()
+    result = training.result(interrupted=training.step < prepared.total_steps)
+    for observer in observers:
+        observer.on_end(result)
+    return result
+
+
+def step_seed(seed: int, step: int) -> int:
+    """The seed of one step's random draws: a hash of the run's seed and the step."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{step}".encode()).digest()[:8], "big") >> 1
+
+
+class _Training:
+    """The moving parts of one call of `fit`."""
+
+    def __init__(
+        self, prepared: Prepared, observers: Sequence[Observer], validate: Validate | None
+    ) -> None:
+        self.prepared = prepared
+        self.config = prepared.config.train
+        self.observers = observers
+        self.validate = validate
+        self.progress = prepared.progress
+        self.step = self.progress.step
+        self.saved_step = self.step
+        self.checkpoint = checkpoint.step_folder(prepared.run.checkpoints, self.step)
+        self.validation: Validation | None = None
+        self.generator = torch.Generator(device=prepared.device)
+        self.averages = Averages(
+            prepared.device,
+            self.progress.sums,
+            self.progress.skipped,
+            self.progress.skipped_in_a_row,
+        )
+        self.metrics = MetricsFile(prepared.run.metrics, self.step)
+        self.clock = Clock(self.progress.seconds, self.progress.tokens)
+        prepared.model.train()
+
+    def advance(self) -> None:
+        """Take one step, and measure and save where that is due."""
+        rate = self._update()
+        config, epoch_ends = self.config, self.progress.batch == 0
+        is_last = self.step == self.prepared.total_steps
+        eval_due = _due(self.step, config.eval_every, epoch_ends) or is_last
+        row = None
+        is_best = False
+        if eval_due or self.step % config.log_every == 0:
+            measured = self._checked()
+            self.clock.lap(self.progress.tokens)
+            is_best = eval_due and self._measure()
+            row = self._row(rate, measured, self.validation if eval_due else None)
+            self.metrics.append(row)
+            self.averages.restart()
+        elif self.step % config.max_skipped_steps == 0:
+            self._checked()
+        self._tell(rate, row, epoch_ends)
+        if epoch_ends or is_best or _due(self.step, config.save_every, False):
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint of the present step, unless it has one."""
+        if self.step == self.saved_step:
+            return
+        prepared = self.prepared
+        measured = self._checked()
+        self.metrics.flush_to_disk()
+        state = self.generator.get_state().cpu().numpy().tobytes()
+        self.progress = dataclasses.replace(
+            self.progress,
+            seconds=self.clock.seconds,
+            skipped=measured.skipped,
+            skipped_in_a_row=measured.skipped_in_a_row,
+            sums=self.averages.sums(),
+            random_state=hashlib.sha256(state).hexdigest(),
+        )
+        with self.clock.paused():
+            self.checkpoint = checkpoint.save(
+                prepared.run.checkpoints,
+                prepared.model,
+                prepared.optimizer,
+                self.progress,
+                prepared.origin,
+                self.config.keep_checkpoints,
+            )
+        self.saved_step = self.step
+
+    def result(self, *, interrupted: bool) -> FitResult:
+        """How it ended."""
+        progress = self.progress
+        return FitResult(
+            step=self.step,
+            total_steps=self.prepared.total_steps,
+            epoch=progress.epoch,
+            tokens=progress.tokens,
+            seconds=self.clock.seconds,
+            skipped=progress.skipped,
+            best_ce=progress.best_ce,
+            best_step=progress.best_step,
+            validation=self.validation,
+            checkpoint=self.checkpoint if self.checkpoint.is_dir() else None,
+            interrupted=interrupted,
+        )
+
+    def _update(self) -> float:
+        """One batch through the objective and the optimiser; returns the learning rate."""
+        prepared, optim = self.prepared, self.prepared.config.optim
+        epoch, index = divmod(self.step, prepared.steps_per_epoch)
+        batch = prepared.batch(epoch, index)
+        self.generator.manual_seed(step_seed(self.config.seed, self.step))
+        loss = objective(prepared.model, batch, prepared.config.loss, self.generator)
+        prepared.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        rate = learning_rate(optim, self.step, prepared.total_steps, prepared.steps_per_epoch)
+        norm, skipped = guarded_step(prepared.optimizer, loss.total, rate, optim.grad_clip)
+        self.averages.add(_measurements(loss, norm), skipped)
+        self.step += 1
+        epoch, index = divmod(self.step, prepared.steps_per_epoch)
+        self.progress = dataclasses.replace(
+            self.progress,
+            step=self.step,
+            epoch=epoch,
+            batch=index,
+            tokens=self.progress.tokens + batch.targets.shape[0],
+        )
+        return rate
+
+    def _checked(self) -> Measured:
+        """The measurements so far; ends the run if too many steps in a row were skipped.
+
+        Looking costs a wait for the device, so it happens only where a row is written anyway and
+        every `--max-skipped-steps` steps. Being late is harmless: skipped steps change nothing.
+        """
+        measured = self.averages.read()
+        if measured.longest_row < self.config.max_skipped_steps:
+            return measured
+        newest = self.checkpoint if self.checkpoint.is_dir() else "none yet"
+        raise UserError(
+            f"A training step needs a finite loss and gradient; {measured.longest_row} steps in a "
+            f"row up to step {self.step} had none, so training was ended (these steps changed no "
+            f"weight; newest checkpoint: {newest}). Lower --lr or set --grad-clip 1.0."
+        )
+
+    def _measure(self) -> bool:
+        """Measure the held-out text; whether it is the best so far."""
+        if self.validate is None:
+            return False
+        with self.clock.paused():
+            self.prepared.model.eval()
+            self.validation = self.validate(self.prepared.model)
+            self.prepared.model.train()
+        best = self.progress.best_ce
+        is_best = best is None or self.validation.ce < best
+        if is_best:
+            self.progress = dataclasses.replace(
+                self.progress, best_ce=self.validation.ce, best_step=self.step
+            )
+        for observer in self.observers:
+            observer.on_eval(EvalEvent(step=self.step, validation=self.validation, is_best=is_best))
+        return is_best
+
+    def _row(self, rate: float, measured: Measured, validation: Validation | None) -> MetricsRow:
+        return MetricsRow(
+            step=self.step,
+            epoch=self._epoch,
+            lr=rate,
+            val_ce=validation.ce if validation else None,
+            val_bpb=validation.bits_per_byte if validation else None,
+            tokens=self.progress.tokens,
+            tokens_per_second=round(self.clock.tokens_per_second, 1),
+            skipped=measured.skipped,
+            seconds=round(self.clock.seconds, 3),
+            **measured.means,
+        )
+
+    @property
+    def _epoch(self) -> int:
+        """The epoch that the last step belonged to, counted from 1."""
+        return (self.step - 1) // self.prepared.steps_per_epoch + 1
+
+    def _tell(self, rate: float, row: MetricsRow | None, epoch_ends: bool) -> None:
+        left = self.prepared.total_steps - self.step
+        event = StepEvent(
+            step=self.step,
+            total_steps=self.prepared.total_steps,
+            epoch=self._epoch,
+            lr=rate,
+            tokens=self.progress.tokens,
+            tokens_per_second=self.clock.tokens_per_second,
+            seconds=self.clock.seconds,
+            seconds_left=self.clock.seconds_for(left * self.config.windows_per_step),
+            row=row,
+        )
+        for observer in self.observers:
+            observer.on_step(event)
+            if epoch_ends:
+                observer.on_epoch(EpochEvent(step=self.step, epoch=self.progress.epoch))
+
+
+def _due(step: int, every: int | None, otherwise: bool) -> bool:
+    """Whether `step` is a multiple of `every`; `otherwise` where that is not given."""
+    return step % every == 0 if every else otherwise
+
+
+def _measurements(loss: Loss, norm: Tensor) -> dict[str, Tensor]:
+    """The scalars of one step by their metrics column, all still on the device."""
+    relaxation: Relaxation = loss.relaxation
+    values = {"loss": loss.total, **loss.parts, "grad_norm": norm}
+    if relaxation.tension.shape[0] > 0:
+        values["tension"] = relaxation.tension[-1].mean()
+        values["energy"] = relaxation.energy[-1].mean()
+    values["steps_used"] = relaxation.steps.float().mean()
+    values["breaks"] = relaxation.breaks.float().mean()
+    return values

@@ -17,52 +17,48 @@ MakeConfig = Callable[..., RunConfig]
 PARTS = ("model", "text", "data", "loss", "optim", "train")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
-    """About 900 bytes: 26 steps of 32 windows an epoch, the last of them smaller."""
-    words = [
-        "the",
-        "fox",
-        "sees",
-        "a",
-        "red",
-        "hill",
-        "and",
-        "runs",
-        "to",
-        "it",
-        "while",
-        "rain",
-        "falls",
-    ]
-    choose = random.Random(7)
-    path = tmp_path / "corpus.txt"
-    path.write_text(" ".join(choose.choice(words) for _ in range(240)) + ".\n")
-    return path
+@pytest.fixture(scope="session")
+def make_config_in() -> Callable[[Path], MakeConfig]:
+    """What makes the configurations of tiny runs inside a folder, over about 900 bytes of text."""
+
+    def within(folder: Path) -> MakeConfig:
+        words = ["the", "fox", "sees", "a", "red", "hill", "and", "runs", "to", "it", "in", "rain"]
+        choose = random.Random(7)
+        corpus = folder / "corpus.txt"
+        corpus.write_text(" ".join(choose.choice(words) for _ in range(240)) + ".\n")
+
+        def make(**settings: Any) -> RunConfig:
+            config = RunConfig(
+                model=WindowConfig(state_dim=8, num_waves=2, window_size=4, num_dynamics_steps=2),
+                text=TextConfig(tokenizer="byte"),
+                data=DataConfig(corpus=str(corpus), cache_dir=folder / "cache", val_fraction=0.1),
+                train=TrainConfig(
+                    out=folder / "run", device="cpu", batch_size=32, max_epochs=1, log_every=4
+                ),
+            )
+            for name, value in settings.items():
+                (part,) = [p for p in PARTS if name in getattr(config, p).__dataclass_fields__]
+                changed = dataclasses.replace(getattr(config, part), **{name: value})
+                config = dataclasses.replace(config, **{part: changed})
+            return config
+
+        return make
+
+    return within
 
 
 @pytest.fixture
-def make_config(tmp_path: Path, corpus: Path) -> MakeConfig:
+def make_config(tmp_path: Path, make_config_in: Callable[[Path], MakeConfig]) -> MakeConfig:
     """A tiny run by its settings, whatever part they belong to: `make_config(seed=3, lr=0.1)`."""
+    return make_config_in(tmp_path)
 
-    def make(**settings: Any) -> RunConfig:
-        config = RunConfig(
-            model=WindowConfig(state_dim=8, num_waves=2, window_size=4, num_dynamics_steps=2),
-            text=TextConfig(tokenizer="byte"),
-            data=DataConfig(corpus=str(corpus), cache_dir=tmp_path / "cache", val_fraction=0.1),
-            train=TrainConfig(
-                out=tmp_path / "run", device="cpu", batch_size=32, max_epochs=1, log_every=4
-            ),
-        )
-        for name, value in settings.items():
-            (part,) = [p for p in PARTS if name in getattr(config, p).__dataclass_fields__]
-            changed = dataclasses.replace(getattr(config, part), **{name: value})
-            config = dataclasses.replace(config, **{part: changed})
-        return config
 
-    return make
+@pytest.fixture
+def corpus(tmp_path: Path, make_config: MakeConfig) -> Path:
+    """The text that those runs are trained on."""
+    return tmp_path / "corpus.txt"

@@ -182,9 +182,7 @@ class TestNotFinite:
     ) -> None:
         prepared = prepare(make_config(max_steps=20, save_every=2, max_skipped_steps=3))
         before = self.poison(monkeypatch, set(range(5, 21)), prepared)
-        with pytest.raises(
-            UserError, match=r"[34] steps in a row .* Lower --lr or set"
-        ):
+        with pytest.raises(UserError, match=r"[34] steps in a row .* Lower --lr or set"):
             fit(prepared)
         assert saved(prepared) == [4, 6]
         monkeypatch.undo()

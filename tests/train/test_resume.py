@@ -35,8 +35,12 @@ SETTINGS: dict[str, object] = {
     "grad_clip": 1.0,
     "eval_every": 5,
     "save_every": 4,
+    "batch_size": 64,
+    "max_epochs": 2,
     "log_every": 3,
 }
+
+STEPS_PER_EPOCH = 14
 
 
 def run(config: RunConfig) -> tuple[Prepared, FitResult]:
@@ -77,14 +81,19 @@ def assert_same_run(
     assert table(resumed[0]) == table(undisturbed[0])
 
 
-@pytest.fixture
-def undisturbed(make_config: MakeConfig, tmp_path: Path) -> tuple[Prepared, FitResult]:
-    return run(make_config(out=tmp_path / "undisturbed", max_epochs=2, **SETTINGS))
+@pytest.fixture(scope="module")
+def undisturbed(
+    make_config_in: Callable[[Path], MakeConfig], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Prepared, FitResult]:
+    make_config = make_config_in(tmp_path_factory.mktemp("undisturbed"))
+    prepared, result = run(make_config(**SETTINGS))
+    assert (prepared.steps_per_epoch, result.step) == (STEPS_PER_EPOCH, 2 * STEPS_PER_EPOCH)
+    return prepared, result
 
 
 @pytest.mark.parametrize(
     ("moment", "step", "resumes_at"),
-    [("step", 10, 8), ("step", 35, 32), ("saving", 11, 10)],
+    [("step", 10, 8), ("step", 19, 16), ("saving", 11, 10)],
     ids=["mid-epoch", "second epoch", "while saving"],
 )
 def test_a_killed_run_continues_bit_for_bit(
@@ -95,12 +104,12 @@ def test_a_killed_run_continues_bit_for_bit(
     step: int,
     resumes_at: int,
 ) -> None:
-    config = make_config(max_epochs=2, **SETTINGS)
+    config = make_config(**SETTINGS)
     file = tmp_path / "config.json"
     file.write_text(json.dumps(config.to_json()))
     child = subprocess.run([sys.executable, str(CHILD), str(file), moment, str(step)])
     assert child.returncode == -signal.SIGKILL
-    prepared = prepare(make_config(max_epochs=2, resume="auto", **SETTINGS))
+    prepared = prepare(make_config(resume="auto", **SETTINGS))
     assert prepared.progress.step == resumes_at
     assert prepared.progress.batch != 0
     result = fit(prepared, validate=prepared.validate)
@@ -127,14 +136,14 @@ class Interrupter:
 def test_an_interrupted_run_saves_and_continues_bit_for_bit(
     make_config: MakeConfig, undisturbed: tuple[Prepared, FitResult], number: signal.Signals
 ) -> None:
-    prepared = prepare(make_config(max_epochs=2, **SETTINGS))
+    prepared = prepare(make_config(**SETTINGS))
     interrupter = Interrupter(7, number)
     result = fit(prepared, [interrupter], prepared.validate)
     assert result.interrupted
     assert result.step == 7
     assert result.checkpoint == prepared.run.checkpoints / "step-0000007"
     assert interrupter.ended == [result]
-    resumed = run(make_config(max_epochs=2, resume="auto", **SETTINGS))
+    resumed = run(make_config(resume="auto", **SETTINGS))
     assert not resumed[1].interrupted
     assert_same_run(resumed, undisturbed)
 
@@ -142,21 +151,21 @@ def test_an_interrupted_run_saves_and_continues_bit_for_bit(
 def test_resuming_twice_is_no_different(
     make_config: MakeConfig, undisturbed: tuple[Prepared, FitResult]
 ) -> None:
-    for step in (5, 6, 31):
-        prepared = prepare(make_config(max_epochs=2, resume="auto", **SETTINGS))
+    for step in (5, 6, 17):
+        prepared = prepare(make_config(resume="auto", **SETTINGS))
         fit(prepared, [Interrupter(step, signal.SIGTERM)], prepared.validate)
-    resumed = run(make_config(max_epochs=2, resume="auto", **SETTINGS))
+    resumed = run(make_config(resume="auto", **SETTINGS))
     assert_same_run(resumed, undisturbed)
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_the_older_one_gives_the_same_end(
     make_config: MakeConfig, undisturbed: tuple[Prepared, FitResult]
 ) -> None:
-    prepared = prepare(make_config(max_epochs=2, **SETTINGS))
+    prepared = prepare(make_config(**SETTINGS))
     fit(prepared, [Interrupter(9, signal.SIGTERM)], prepared.validate)
     newest = prepared.run.checkpoints / "step-0000009"
     (newest / "model.safetensors").write_bytes(b"")
-    prepared = prepare(make_config(max_epochs=2, resume="auto", **SETTINGS))
+    prepared = prepare(make_config(resume="auto", **SETTINGS))
     assert prepared.progress.step == 8
     assert len(prepared.damaged) == 1
     assert "step-0000009" in prepared.damaged[0]

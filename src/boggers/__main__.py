@@ -1,6 +1,8 @@
 """`python -m boggers` is the command `boggers`."""
 
+import sys
+
 from boggers.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -75,6 +75,12 @@ def test_without_out_a_run_gets_a_name_of_its_own(
     assert prepared.run.load_config().train.out == prepared.run.folder
 
 
+def test_without_held_out_text_nothing_is_measured(make_config: MakeConfig) -> None:
+    prepared = prepare(make_config(val_fraction=0.0, max_steps=2))
+    assert prepared.validate is None
+    assert fit(prepared, validate=prepared.validate).validation is None
+
+
 class TestContinuing:
     def test_auto_begins_where_there_is_nothing(self, make_config: MakeConfig) -> None:
         assert prepare(make_config(resume="auto")).progress.step == 0
@@ -140,7 +146,7 @@ class TestContinuing:
 
     def test_other_text_settings_are_refused(self, make_config: MakeConfig) -> None:
         fit(prepare(make_config(max_steps=2)))
-        with pytest.raises(UserError, match="other tokenizer settings"):
+        with pytest.raises(UserError, match="another tokenizer: tokenizer was byte, now bpe"):
             prepare(make_config(tokenizer="bpe", resume="auto"))
 
     def test_another_tokenizer_in_the_folder_is_refused(

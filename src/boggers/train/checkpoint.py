@@ -7,7 +7,6 @@ The random numbers of a step are a pure function of the seed and the step (see `
 no generator state has to be restored; `random_state` in state.json is a witness of the last one.
 """
 
-import dataclasses
 import re
 import shutil
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from boggers.errors import UserError
 from boggers.files import MANIFEST, read_json, verify_folder, write_folder, write_json
 from boggers.model.weights import ARCHITECTURE, SHAPE, WEIGHTS, fill_model, save_model
 from boggers.model.window import WindowModel
-from boggers.train.typed_json import from_json, to_json
+from boggers.train.typed_json import differences, from_json, to_json
 from boggers.version import __version__
 
 _NAME = re.compile(r"step-(\d{7,})")
@@ -212,15 +211,10 @@ def _require_same_origin(folder: Path, saved: Origin, now: Origin) -> None:
             f"this one has {now.tokenizer[:12]}), so its token ids mean other texts. "
             "Use the tokenizer that is saved in its run folder."
         )
-    others = [
-        f"{spec.name.replace('_', ' ')} was {getattr(saved, spec.name)}, "
-        f"now {getattr(now, spec.name)}"
-        for spec in dataclasses.fields(Origin)
-        if getattr(saved, spec.name) != getattr(now, spec.name)
-    ]
+    others = differences(saved, now)
     if others:
         raise UserError(
-            f"{folder} can only be continued on the data it began with: {'; '.join(others)}. "
+            f"{folder} can only be continued on the data it began with: {others}. "
             "Give the same values, or start a new run with another --out."
         )
 

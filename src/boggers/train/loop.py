@@ -7,14 +7,13 @@ M steps.
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from boggers.dynamics.record import Relaxation
 from boggers.errors import UserError
-from boggers.model.window import WindowModel
 from boggers.train import checkpoint
 from boggers.train.averages import Averages, Measured
 from boggers.train.clock import Clock
@@ -30,9 +29,7 @@ from boggers.train.observers import (
     Validation,
 )
 from boggers.train.optim import guarded_step, learning_rate
-from boggers.train.prepare import Prepared
-
-Validate = Callable[[WindowModel], Validation]
+from boggers.train.prepare import Prepared, Validate
 
 
 def fit(

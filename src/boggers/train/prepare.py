@@ -24,6 +24,9 @@ from boggers.train.optim import make_optimizer
 from boggers.train.run import Run, RunConfig, choose_device
 from boggers.train.start import choose_start
 
+Validate = Callable[[WindowModel], Validation]
+"""Measures a model, which is in evaluation mode, on the held-out text."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
@@ -62,8 +65,12 @@ class Prepared:
         batch = self.windows.batch(train.seed, epoch, index, train.windows_per_step)
         return Batch(batch.contexts.to(self.device), batch.targets.to(self.device))
 
-    def validate(self, model: WindowModel) -> Validation:
-        """Measure the whole held-out text with plain cross-entropy."""
+    @property
+    def validate(self) -> Validate | None:
+        """Measures the whole held-out text with plain cross-entropy; None if none is held out."""
+        return self._validate if len(self.split.held_out) > 0 else None
+
+    def _validate(self, model: WindowModel) -> Validation:
         held_out = self.split.held_out
         measured = score(model, self.corpus.ids, held_out.start, held_out.stop)
         held_bytes = int(self.corpus.byte_lengths[held_out.start : held_out.stop].sum())

@@ -7,6 +7,7 @@ from boggers.errors import UserError
 from boggers.files import MANIFEST
 from boggers.train import checkpoint
 from boggers.train.run import Run, RunConfig, new_folder
+from boggers.train.typed_json import differences
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,9 @@ def _at_checkpoint(path: Path, out: Path | None) -> Start:
 
 
 def _require_same_text(source: Run, config: RunConfig) -> None:
-    saved = source.load_config().text
-    if saved != config.text:
+    others = differences(source.load_config().text, config.text)
+    if others:
         raise UserError(
-            f"{source.folder} was begun with other tokenizer settings ({saved}) than those given "
-            f"now ({config.text}). Give the same, or start a new run with another --out."
+            f"{source.folder} was begun with another tokenizer: {others}. "
+            "Give the same settings, or start a new run with another --out."
         )

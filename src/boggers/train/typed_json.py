@@ -52,6 +52,15 @@ def from_json(kind: type[Config], value: Any, where: str = "") -> Config:
     )
 
 
+def differences(before: Config, now: Config) -> str:
+    """The fields in which two configs of one type differ, in words; empty if they are equal."""
+    pairs = [
+        (field.name.replace("_", " "), getattr(before, field.name), getattr(now, field.name))
+        for field in dataclasses.fields(before)  # type: ignore[arg-type]
+    ]
+    return "; ".join(f"{name} was {old}, now {new}" for name, old, new in pairs if old != new)
+
+
 def _read(kind: Any, value: Any, where: str) -> Any:
     origin = get_origin(kind)
     if origin is Annotated:

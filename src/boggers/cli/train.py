@@ -1,0 +1,151 @@
+"""`boggers train`: from a recipe, a file and flags to a run's folder with everything in it."""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from boggers.cli.configuration import read_configuration
+from boggers.cli.progress import TrainingProgress
+from boggers.cli.report import print_evaluation
+from boggers.evals.report import evaluate
+from boggers.files import write_text
+from boggers.infer.engine import Engine
+from boggers.infer.sampling import Sampling
+from boggers.train.loop import fit
+from boggers.train.prepare import Prepared, prepare
+from boggers.train.run import RunConfig
+
+INTERRUPTED = 130
+SAMPLE_TOKENS = 120
+SAMPLE_PLACES = (0.0, 1 / 3, 2 / 3)
+"""Where in the held-out text the prompts of the samples come from."""
+
+
+def run(argv: list[str]) -> int:
+    """Train, measure, sample and draw."""
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    config = read_configuration(argv)
+    prepared = _prepare(config, console)
+    for line in start_report(prepared):
+        console.print(line, markup=False)
+    with TrainingProgress(console, prepared.progress.step) as progress:
+        result = fit(prepared, [progress], validate=prepared.validate)
+    folder = prepared.run.folder
+    if result.interrupted:
+        console.print(
+            f"Continue with: boggers train {' '.join(_without_resume(argv))} --resume auto"
+            if "--out" in argv
+            else f"Continue with the same command and --out {folder} --resume auto",
+            markup=False,
+        )
+        return INTERRUPTED
+    print_evaluation(console, evaluate(folder).to_json())
+    write_samples(prepared, console)
+    draw(folder, console)
+    console.print(f"Everything lies in {folder}:", markup=False)
+    for name, meaning in _CONTENTS:
+        if (folder / name).exists():
+            console.print(f"  {name:<13}{meaning}", markup=False)
+    console.print(f'Go on with: boggers generate {folder} --prompt "…"', markup=False)
+    return 0
+
+
+_CONTENTS = (
+    ("config.json", "everything that defines the run"),
+    ("data.json", "the text and how it was split"),
+    ("tokenizer", "how text becomes numbers"),
+    ("checkpoints", "the weights"),
+    ("metrics.csv", "how it learned"),
+    ("eval.json", "what it knows of text it has not seen"),
+    ("samples", "what it says"),
+    ("plots", "how it learned and how it settles, drawn"),
+)
+
+
+def start_report(prepared: Prepared) -> list[str]:
+    """What is about to happen, line by line."""
+    config, tokenizer, corpus = prepared.config, prepared.tokenizer, prepared.corpus
+    counts = prepared.model.parameter_counts()
+    lines = [*prepared.damaged]
+    lines.append(f"run        {prepared.run.folder}")
+    lines.append(f"device     {prepared.device}")
+    lines.append(f"tokenizer  {tokenizer.kind}, vocabulary {tokenizer.vocab_size:,}")
+    lines.append(
+        f"text       {config.data.corpus}: {corpus.n_bytes:,} bytes, "
+        f"{len(corpus.ids):,} tokens, {corpus.n_documents:,} documents"
+    )
+    lines += [f"           {line}" for line in _folding(prepared)]
+    lines += [f"split      {line}" for line in prepared.split.report()]
+    lines.append(
+        f"model      {config.architecture}: W={config.model.window_size}, "
+        f"D={config.model.state_dim}, {config.model.num_waves} waves, "
+        f"K={config.model.num_dynamics_steps}; {counts.total:,} parameters, "
+        f"{counts.embedding:,} of them the embedding table"
+    )
+    todo = f"{prepared.total_steps:,} steps of {config.train.windows_per_step} windows"
+    at = prepared.progress.step
+    lines.append(f"training   {todo}" + (f", continued at step {at:,}" if at else ""))
+    return lines
+
+
+def write_samples(prepared: Prepared, console: Console) -> None:
+    """Let the run continue three places of the held-out text; print and keep what it says."""
+    folder, held_out = prepared.run.folder, prepared.split.held_out
+    engine = Engine.load(folder, device=prepared.device)
+    window = prepared.config.model.window_size
+    for number, place in enumerate(SAMPLE_PLACES, start=1):
+        start = held_out.start + int(place * (len(held_out) - window))
+        prompt = prepared.tokenizer.decode(prepared.corpus.ids[start : start + window].tolist())
+        sampling = Sampling(temperature=0.8, top_p=0.95)
+        text = engine.generate(prompt, max_tokens=SAMPLE_TOKENS, sampling=sampling, seed=number)
+        write_text(folder / "samples" / f"sample-{number}.txt", text + "\n")
+        console.print(f"\nSample {number}:", style="bold")
+        console.print(" ".join(text.split()), markup=False)
+    console.print()
+
+
+def draw(folder: Path, console: Console) -> None:
+    """Draw the run, or say which extra is missing."""
+    if importlib.util.find_spec("matplotlib") is None:
+        console.print(
+            "No plots: matplotlib is missing. Install it with: pip install 'boggers[plots]'",
+            markup=False,
+        )
+        return
+    from boggers.cli.plot import draw_run
+
+    for path in draw_run(folder):
+        console.print(f"drawn      {path}", markup=False)
+
+
+def _prepare(config: RunConfig, console: Console) -> Prepared:
+    """Build the run, with a bar while the text is cut into tokens."""
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading the text", total=None)
+
+        def told(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        return prepare(config, told)
+
+
+def _folding(prepared: Prepared) -> list[str]:
+    if not prepared.tokenizer.lossy:
+        return []
+    return [
+        "ids above the vocabulary are folded onto smaller ones, so decoding is lossy: "
+        "different words may share an id"
+    ]
+
+
+def _without_resume(argv: Sequence[str]) -> list[str]:
+    """The arguments without an earlier `--resume auto`."""
+    kept = list(argv)
+    if "--resume" in kept:
+        at = kept.index("--resume")
+        del kept[at : at + 2]
+    return kept

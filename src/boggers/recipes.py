@@ -1,0 +1,63 @@
+"""Complete runs by name: each a function that returns a `RunConfig`.
+
+A variant calls another recipe and replaces a part of it. The command line starts from a recipe
+(`boggers train demo`) and lets a file and flags change it.
+"""
+
+import difflib
+from collections.abc import Callable
+
+from boggers.data.config import DataConfig
+from boggers.errors import UserError
+from boggers.model.window import WindowConfig
+from boggers.text.config import TextConfig
+from boggers.train.optim import OptimConfig
+from boggers.train.run import RunConfig, TrainConfig
+
+
+def tiny() -> RunConfig:
+    """A few seconds on synthetic text, byte by byte: shows that everything works, learns little."""
+    return RunConfig(
+        model=WindowConfig(state_dim=32, num_waves=2, window_size=4, num_dynamics_steps=4),
+        text=TextConfig(tokenizer="byte"),
+        data=DataConfig(corpus="synthetic", max_corpus_bytes=20_000),
+        optim=OptimConfig(lr=3e-3),
+        train=TrainConfig(max_steps=60, batch_size=64),
+    )
+
+
+def demo() -> RunConfig:
+    """A few minutes on a processor: two centuries of presidential addresses."""
+    return RunConfig(
+        model=WindowConfig(state_dim=128, num_waves=4, window_size=8, num_dynamics_steps=8),
+        text=TextConfig(tokenizer="bpe", vocab_size=2048),
+        data=DataConfig(corpus="sotu", max_corpus_bytes=1_500_000),
+        optim=OptimConfig(lr=2e-3, schedule="wsd", warmup_steps=50),
+        train=TrainConfig(max_steps=2_000, batch_size=128),
+    )
+
+
+def window() -> RunConfig:
+    """The window model at its usual small shape; give it a text with --corpus."""
+    return RunConfig(
+        model=WindowConfig(state_dim=128, num_waves=4, window_size=8),
+        text=TextConfig(tokenizer="bpe", vocab_size=4096),
+        optim=OptimConfig(lr=2e-3, schedule="wsd", warmup_steps=100),
+    )
+
+
+RECIPES: dict[str, Callable[[], RunConfig]] = {"tiny": tiny, "demo": demo, "window": window}
+"""Every recipe by its name on the command line."""
+
+
+def recipe(name: str) -> RunConfig:
+    """The run that a recipe's name means.
+
+    Raises:
+        UserError: there is no recipe of that name.
+    """
+    if name not in RECIPES:
+        close = difflib.get_close_matches(name, RECIPES, n=1)
+        hint = f"Did you mean {close[0]}? " if close else ""
+        raise UserError(f"There is no recipe {name!r}. {hint}The recipes are {', '.join(RECIPES)}.")
+    return RECIPES[name]()

@@ -45,6 +45,13 @@ class BreakRule:
     noise_when_calm: float = 0.015
     noise_when_tense: float = 0.01
 
+    def __post_init__(self) -> None:
+        if self.calm >= self.tense:
+            raise UserError(
+                "A row must be calm below a lower tension than it is tense above; calm "
+                f"{self.calm} and tense {self.tense} came. Lower the first or raise the second."
+            )
+
     def size(self, row_tension: PerRow) -> PerRow:
         """α for each row, (B,)."""
         ratio = (self.target - row_tension) / (self.target + 1e-8)
@@ -82,11 +89,11 @@ def break_rows(
     around: Surroundings,
     generator: torch.Generator | None,
 ) -> tuple[State, Calm]:
-    """Break the rows that the rule names, calm ones first, and count.
+    """Break the rows that the rule names, and count.
 
     Args:
         state: (B, W, D) after the step; before: the same rows before it.
-        row_tension: (B,) tension of `state`; one reading serves both kinds of break.
+        row_tension: (B,) tension of `state`; a row is tense, or stuck, or neither.
         calm: counters of the steps so far.
         generator: source of the noise. One draw of (W, D) serves all rows, so that a row's noise
             does not depend on its companions.
@@ -97,37 +104,23 @@ def break_rows(
     is_calm = row_tension < rule.calm
     streak = torch.where(is_calm, calm.streak + 1, 0)
     stuck = is_calm & (streak >= rule.patience)
-    state, left = _throw(rule, state, before, row_tension, stuck, around, generator, tense=False)
     tense = row_tension > rule.tense
-    state, burst = _throw(rule, state, before, row_tension, tense, around, generator, tense=True)
-    broken = calm.broken + left.long() + burst.long()
-    return state, Calm(streak=torch.where(left, 0, streak), broken=broken)
-
-
-def _throw(
-    rule: BreakRule,
-    state: State,
-    before: State,
-    row_tension: PerRow,
-    rows: RowMask,
-    around: Surroundings,
-    generator: torch.Generator | None,
-    *,
-    tense: bool,
-) -> tuple[State, RowMask]:
-    """Throw the masked rows; returns the state and which rows really left their place."""
     if rule.kind == "directional":
         kick = rule.size(row_tension)[:, None, None] * _directions(state - before, generator)
     else:
-        kick = (rule.noise_when_tense if tense else rule.noise_when_calm) * _noise(state, generator)
+        size = torch.where(tense, rule.noise_when_tense, rule.noise_when_calm)
+        kick = size[:, None, None] * _noise(state, generator)
     thrown = state + kick
-    if tense:
-        thrown = thrown / (thrown.norm(dim=-1, keepdim=True) + 1e-8)
     if around.normalise:
         thrown = normalise_waves(thrown, around.num_waves)
+    else:
+        unit = thrown / (thrown.norm(dim=-1, keepdim=True) + 1e-8)
+        thrown = torch.where(tense[:, None, None], unit, thrown)
+    rows = stuck | tense
     if rule.reject:
         rows = rows & ~_is_worse(thrown, state, around.weights)
-    return torch.where(rows[:, None, None], thrown, state), rows
+    streak = torch.where(stuck & rows, 0, streak)
+    return torch.where(rows[:, None, None], thrown, state), Calm(streak, calm.broken + rows.long())
 
 
 def _directions(move: State, generator: torch.Generator | None) -> State:

@@ -47,9 +47,10 @@ class Anchors:
         """Distance of every wave to the same wave of its closest candidate, (B, W, N)."""
         with torch.no_grad():
             waves = split_waves(state, num_waves)
-            candidates = self.near(state).unflatten(-1, (num_waves, -1))
+            candidates = split_waves(self.near(state), num_waves)
             gaps = waves[:, :, None] - candidates[:, None]
-            return gaps.norm(dim=-1).amin(dim=2)
+            nearest: Tensor = torch.linalg.vector_norm(gaps, dim=-1).amin(dim=2)
+            return nearest
 
 
 class AnchorEnergy(AbstractEnergy):
@@ -72,4 +73,6 @@ class AnchorEnergy(AbstractEnergy):
 
 
 def _distance(state: State, target: State) -> Tensor:
-    return (state - target).norm(dim=-1, keepdim=True).clamp_min(DISTANCE_FLOOR)
+    distance = torch.linalg.vector_norm(state - target, dim=-1, keepdim=True)
+    floored: Tensor = distance.clamp_min(DISTANCE_FLOOR)
+    return floored

@@ -77,4 +77,5 @@ class WindowInteraction(nn.Module):
 
 def mix_positions(operator: Tensor, state: State) -> State:
     """Σ_j operator_ij S_j for every row: (W, W) on (B, W, D)."""
-    return torch.matmul(operator, state)
+    # A broadcast `matmul` copies the state twice to fold its rows into one product; this does not.
+    return torch.bmm(operator.expand(len(state), *operator.shape), state)

@@ -88,7 +88,8 @@ class TensionEnergy(AbstractEnergy):
             unit[:, 1:] - cosine * unit[:, :-1], unit[:, :-1] - cosine * unit[:, 1:]
         )
         bend = self.weights.alignment / (window - 1) * turn / length
-        return self.strength * (stretch + bend)
+        pull: State = self.strength * (stretch + bend)
+        return pull
 
 
 def _to_both_ends(on_left: Tensor, on_right: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class WindowConfig:
     """Give every wave a learned energy, shared by all positions."""
 
     memory_patterns: int | None = None
-    """Patterns M of an associative memory over the whole window, added to the energy; None = off."""
+    """Patterns M of an associative memory over the whole window (an energy); None = off."""
 
     state_normalization: bool = True
     """Return every wave to the unit sphere after each step."""

@@ -137,12 +137,13 @@ class WindowModel(nn.Module):
 
     def read(self, state: State) -> Logits:
         """Logits of the token after the window, (B, V), already divided by the temperature."""
-        return self.readout(state, self.embedding)
+        logits: Logits = self.readout(state, self.embedding)
+        return logits
 
     def read_last(self, state: State) -> Logits:
         """Logits from the last position alone, (B, V): the single-state head."""
         head = self.embedding if self.single_state is None else self.single_state
-        return (state[:, -1] @ head.t()) / self.readout.temperature
+        return torch.mm(state[:, -1], head.t()) / self.readout.temperature
 
     def forward(
         self,

@@ -106,7 +106,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "anchor_freeze": ({}, {"anchor_freeze": True, "anchor_freeze_threshold": 0.9}),
     "anchor_freeze_threshold": (
         {"anchor_freeze": True, "anchor_freeze_threshold": 0.9},
-        {"anchor_freeze_threshold": 0.3},
+        {"anchor_freeze_threshold": 1e-4},
     ),
     "anchor_freeze_max_age": (
         {"anchor_freeze": True, "anchor_freeze_threshold": 1.5},

@@ -1,0 +1,102 @@
+"""One story from an empty folder to text and pictures, told by commands alone."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from boggers.cli.main import main
+from boggers.files import read_json
+
+from .conftest import TINY, Boggers
+
+EVAL_KEYS = {
+    "val_ce",
+    "val_ppl",
+    "val_bpb",
+    "val_tokens",
+    "params",
+    "params_embedding",
+    "train_tokens",
+    "seconds",
+    "steps",
+    "baselines",
+}
+
+
+def test_train_resume_generate_eval_plot(boggers: Boggers) -> None:
+    trained = boggers(*TINY, "--out", "run")
+    assert trained.returncode == 0, trained.stderr
+    for word in ("device", "tokenizer", "split", "parameters", "held-out", "Sample 3", "eval.json"):
+        assert word in trained.stdout
+    assert len(list(Path("run/samples").iterdir())) == 3
+    assert read_json(Path("run/eval.json"))["steps"] == 6
+
+    resumed = boggers(*TINY, "--max-steps", "9", "--out", "run", "--resume", "auto")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "continued at step 6" in resumed.stdout
+    assert read_json(Path("run/eval.json"))["steps"] == 9
+
+    generate = ("generate", "run", "--max-tokens", "12", "--seed", "3")
+    said = boggers(*generate, "--prompt", "The fox")
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith("The fox")
+    assert len(said.stdout) > len("The fox\n")
+    assert boggers(*generate, "--prompt", "-", input="The fox").stdout == said.stdout
+    other = boggers("generate", "run", "--max-tokens", "12", "--seed", "4", "--prompt", "The fox")
+    assert other.stdout != said.stdout
+
+    measured = boggers("eval", "run", "--json", "numbers.json")
+    assert measured.returncode == 0, measured.stderr
+    assert "bits per byte" in measured.stdout
+    assert "trigram" in measured.stdout
+    numbers = read_json(Path("numbers.json"))
+    assert numbers.keys() >= EVAL_KEYS
+    assert numbers["val_bpb"] == read_json(Path("run/eval.json"))["val_bpb"]
+
+
+def test_another_text_is_measured_and_the_runs_own_numbers_stay(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(finished, tmp_path / "copy")
+    before = (run / "eval.json").read_bytes()
+    Path("other.txt").write_text("A quite different text, all about whales and the sea. " * 30)
+    assert main(["eval", str(run), "--corpus", "other.txt", "--json", "other.json"]) == 0
+    assert (run / "eval.json").read_bytes() == before
+    assert read_json(Path("other.json"))["val_tokens"] > 500
+    assert "bits per byte" in capsys.readouterr().out
+
+
+def test_pictures_are_drawn(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    assert main(["plot", str(finished)]) == 0
+    drawn = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert drawn
+    assert all(path.stat().st_size > 1000 for path in drawn)
+
+
+def test_without_matplotlib_training_says_which_extra_draws(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    from boggers.cli import train
+
+    monkeypatch.setattr(train.importlib.util, "find_spec", lambda name: None)
+    train.draw(finished, Console())
+    assert "boggers[plots]" in capsys.readouterr().out
+
+
+def test_generation_streams_into_a_closed_pipe_quietly(finished: Path) -> None:
+    command = f"boggers generate {finished} --prompt The --max-tokens 20 | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+
+
+def test_the_doctor_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    for check in ("environment", "relaxation", "training step", "generation", "disk"):
+        assert any(line.startswith("ok ") and check in line for line in said.splitlines())
+    assert not any(line.startswith("BAD") for line in said.splitlines())

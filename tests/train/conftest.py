@@ -5,21 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from boggers.data.config import DataConfig
-from boggers.text.config import TextConfig
 
 from boggers.model.window import WindowConfig
+from boggers.text.config import TextConfig
 from boggers.train.run import RunConfig, TrainConfig
 
 MakeConfig = Callable[..., RunConfig]
 
 PARTS = ("model", "text", "data", "loss", "optim", "train")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -98,6 +98,7 @@ def test_a_width_that_the_waves_do_not_divide(refused: Refused) -> None:
 
 def test_an_unknown_flag(refused: Refused) -> None:
     assert "Did you mean --window-size?" in train(refused, "--window-sise", "4")
+    assert "--zzzz" in train(refused, "--zzzz")
 
 
 def test_a_malformed_line_is_named(refused: Refused) -> None:
@@ -158,7 +159,7 @@ def test_a_run_of_another_shape_is_not_continued(refused: Refused, run_copy: Pat
 
 
 @pytest.fixture
-def small_files() -> Iterator[None]:
+def small_files(run_copy: Path) -> Iterator[None]:
     """No file may grow beyond 30 kB, which the weights of the recipe tiny do."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))

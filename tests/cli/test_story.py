@@ -1,7 +1,9 @@
 """One story from an empty folder to text and pictures, told by commands alone."""
 
+import io
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ EVAL_KEYS = {
 }
 
 
-def test_train_resume_generate_eval_plot(boggers: Boggers) -> None:
+def test_train_and_resume(boggers: Boggers, capsys: pytest.CaptureFixture[str]) -> None:
     trained = boggers(*TINY, "--out", "run")
     assert trained.returncode == 0, trained.stderr
     for word in ("device", "tokenizer", "split", "parameters", "held-out", "Sample 3", "eval.json"):
@@ -33,27 +35,41 @@ def test_train_resume_generate_eval_plot(boggers: Boggers) -> None:
     assert len(list(Path("run/samples").iterdir())) == 3
     assert read_json(Path("run/eval.json"))["steps"] == 6
 
-    resumed = boggers(*TINY, "--max-steps", "9", "--out", "run", "--resume", "auto")
-    assert resumed.returncode == 0, resumed.stderr
-    assert "continued at step 6" in resumed.stdout
+    assert main([*TINY, "--max-steps", "9", "--out", "run", "--resume", "auto"]) == 0
+    assert "continued at step 6" in capsys.readouterr().out
     assert read_json(Path("run/eval.json"))["steps"] == 9
 
-    generate = ("generate", "run", "--max-tokens", "12", "--seed", "3")
-    said = boggers(*generate, "--prompt", "The fox")
-    assert said.returncode == 0, said.stderr
-    assert said.stdout.startswith("The fox")
-    assert len(said.stdout) > len("The fox\n")
-    assert boggers(*generate, "--prompt", "-", input="The fox").stdout == said.stdout
-    other = boggers("generate", "run", "--max-tokens", "12", "--seed", "4", "--prompt", "The fox")
-    assert other.stdout != said.stdout
 
-    measured = boggers("eval", "run", "--json", "numbers.json")
-    assert measured.returncode == 0, measured.stderr
-    assert "bits per byte" in measured.stdout
-    assert "trigram" in measured.stdout
+def test_generate_repeats_itself_only_under_the_same_seed(
+    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(seed: int, prompt: str = "The fox") -> str:
+        capsys.readouterr()
+        argv = ["generate", str(finished), "--max-tokens", "12", "--device", "cpu"]
+        assert main([*argv, "--seed", str(seed), "--prompt", prompt]) == 0
+        return capsys.readouterr().out
+
+    first = said(3)
+    assert first.startswith("The fox")
+    assert len(first) > len("The fox\n")
+    assert said(3) == first
+    assert said(4) != first
+    monkeypatch.setattr(sys, "stdin", io.StringIO("The fox"))
+    assert said(3, "-") == first
+
+
+def test_eval_says_again_what_training_said(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = read_json(finished / "eval.json")
+    assert main(["eval", str(finished), "--json", "numbers.json"]) == 0
+    said = capsys.readouterr().out
+    assert "bits per byte" in said
+    assert "trigram" in said
     numbers = read_json(Path("numbers.json"))
     assert numbers.keys() >= EVAL_KEYS
-    assert numbers["val_bpb"] == read_json(Path("run/eval.json"))["val_bpb"]
+    assert numbers["val_bpb"] == before["val_bpb"]
+    assert 0 < numbers["val_bpb"] < 8.5
 
 
 def test_another_text_is_measured_and_the_runs_own_numbers_stay(

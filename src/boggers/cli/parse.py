@@ -41,7 +41,7 @@ def parse(
     program = f"boggers {verb}"
     try:
         with contextlib.redirect_stderr(captured):
-            return tyro.cli(
+            options = tyro.cli(
                 kind,
                 args=list(argv),
                 prog=program,
@@ -55,6 +55,8 @@ def parse(
         refused = _refusal(end)
         sentence = str(refused) if refused else unboxed(captured.getvalue())
         raise UserError(f"{sentence} See {program} --help.") from end
+    assert options is not None
+    return options
 
 
 def unboxed(text: str) -> str:

@@ -32,9 +32,9 @@ def run(argv: list[str]) -> int:
     prepared = _prepare(config, console)
     for line in start_report(prepared):
         console.print(line, markup=False)
+    folder, judged = prepared.run.folder, bool(prepared.split.held_out)
     with TrainingProgress(console, prepared.progress.step) as progress:
-        result = fit(prepared, [progress], validate=prepared.validate)
-    folder = prepared.run.folder
+        result = fit(prepared, [progress], prepared.validate if judged else None)
     if result.interrupted:
         console.print(
             f"Continue with: boggers train {' '.join(_without_resume(argv))} --resume auto"
@@ -43,7 +43,8 @@ def run(argv: list[str]) -> int:
             markup=False,
         )
         return INTERRUPTED
-    print_evaluation(console, evaluate(folder).to_json())
+    if judged:
+        print_evaluation(console, evaluate(folder).to_json())
     write_samples(prepared, console)
     draw(folder, console)
     console.print(f"Everything lies in {folder}:", markup=False)
@@ -93,12 +94,13 @@ def start_report(prepared: Prepared) -> list[str]:
 
 
 def write_samples(prepared: Prepared, console: Console) -> None:
-    """Let the run continue three places of the held-out text; print and keep what it says."""
-    folder, held_out = prepared.run.folder, prepared.split.held_out
+    """Let the run continue three places of the held-out text, if any; print and keep the result."""
+    folder = prepared.run.folder
+    source = prepared.split.held_out or prepared.split.train
     engine = Engine.load(folder, device=prepared.device)
     window = prepared.config.model.window_size
     for number, place in enumerate(SAMPLE_PLACES, start=1):
-        start = held_out.start + int(place * (len(held_out) - window))
+        start = source.start + int(place * max(0, len(source) - window))
         prompt = prepared.tokenizer.decode(prepared.corpus.ids[start : start + window].tolist())
         sampling = Sampling(temperature=0.8, top_p=0.95)
         text = engine.generate(prompt, max_tokens=SAMPLE_TOKENS, sampling=sampling, seed=number)

@@ -1,4 +1,5 @@
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 import torch
 
 from boggers.errors import UserError
+from boggers.text.bpe import BytePairTokenizer
 from boggers.train.loop import fit
 from boggers.train.prepare import prepare
 from boggers.train.run import Run, RunConfig
@@ -153,8 +155,8 @@ class TestContinuing:
         self, make_config: MakeConfig, tmp_path: Path
     ) -> None:
         fit(prepare(make_config(max_steps=2)))
-        other = prepare(make_config(tokenizer="bpe", vocab_size=512, out=tmp_path / "other"))
-        other.tokenizer.save(tmp_path / "run" / "tokenizer")
+        letters = random.Random(0).choices("abcdefgh ", k=20_000)
+        BytePairTokenizer.train(["".join(letters)], 512).save(tmp_path / "run" / "tokenizer")
         with pytest.raises(UserError, match="another tokenizer"):
             prepare(make_config(resume="auto"))
 

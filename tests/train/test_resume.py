@@ -24,7 +24,6 @@ CHILD = Path(__file__).parent / "child.py"
 # Everything that draws random numbers or keeps state between steps is on.
 SETTINGS: dict[str, object] = {
     "trajectory_contrast_weight": 0.5,
-    "gaussian_breaks": True,
     "embedding_dropout": 0.1,
     "readout_dropout": 0.1,
     "adaptive_coupling": True,

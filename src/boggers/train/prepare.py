@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from boggers.data.corpus import documents
+from boggers.data.corpus import training_documents
 from boggers.data.split import Split, split
 from boggers.data.tokens import TokenCorpus, tokenise
 from boggers.data.windows import Batch, Windows
@@ -99,7 +99,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     device = choose_device(train.device)
     start = choose_start(config)
     tokenizer = (
-        build_tokenizer(config.text, documents(config.data))
+        build_tokenizer(config.text, training_documents(config.data))
         if start.source is None
         else load_tokenizer(start.source.tokenizer)
     )

@@ -11,16 +11,20 @@ from rich.progress import Progress
 from boggers.cli.configuration import read_configuration
 from boggers.cli.progress import TrainingProgress
 from boggers.cli.report import print_evaluation
+from boggers.data.corpus import documents
 from boggers.evals.report import evaluate
 from boggers.files import write_text
 from boggers.infer.engine import Engine
 from boggers.infer.sampling import Sampling
+from boggers.text.folding import folding_report
+from boggers.text.gpt2 import GPT2Tokenizer
 from boggers.train.loop import fit
 from boggers.train.prepare import Prepared, prepare
 from boggers.train.run import RunConfig
 
 INTERRUPTED = 130
 SAMPLE_TOKENS = 120
+SAMPLE_CHARACTERS = 100_000
 SAMPLE_PLACES = (0.0, 1 / 3, 2 / 3)
 """Where in the held-out text the prompts of the samples come from."""
 
@@ -79,8 +83,9 @@ def start_report(prepared: Prepared) -> list[str]:
         f"text       {config.data.corpus}: {corpus.n_bytes:,} bytes, "
         f"{len(corpus.ids):,} tokens, {corpus.n_documents:,} documents"
     )
-    lines += [f"           {line}" for line in _folding(prepared)]
-    lines += [f"split      {line}" for line in prepared.split.report()]
+    lines += [f"{'':<11}{line}" for line in _folding(prepared)]
+    for number, line in enumerate(prepared.split.report()):
+        lines.append(f"{'' if number else 'split':<11}{line}")
     lines.append(
         f"model      {config.architecture}: W={config.model.window_size}, "
         f"D={config.model.state_dim}, {config.model.num_waves} waves, "
@@ -137,12 +142,12 @@ def _prepare(config: RunConfig, console: Console) -> Prepared:
 
 
 def _folding(prepared: Prepared) -> list[str]:
-    if not prepared.tokenizer.lossy:
+    """How much of the beginning of the text is folded, if the tokenizer folds."""
+    tokenizer = prepared.tokenizer
+    if not isinstance(tokenizer, GPT2Tokenizer) or not tokenizer.lossy:
         return []
-    return [
-        "ids above the vocabulary are folded onto smaller ones, so decoding is lossy: "
-        "different words may share an id"
-    ]
+    sample = next(documents(prepared.config.data))[:SAMPLE_CHARACTERS]
+    return [folding_report(tokenizer, sample)]
 
 
 def _without_resume(argv: Sequence[str]) -> list[str]:

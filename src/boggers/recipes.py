@@ -20,7 +20,7 @@ def tiny() -> RunConfig:
     return RunConfig(
         model=WindowConfig(state_dim=32, num_waves=2, window_size=4, num_dynamics_steps=4),
         text=TextConfig(tokenizer="byte"),
-        data=DataConfig(corpus="synthetic", synthetic_words=4_000),
+        data=DataConfig(corpus="synthetic", max_corpus_bytes=20_000),
         optim=OptimConfig(lr=3e-3),
         train=TrainConfig(max_steps=60, batch_size=64),
     )

@@ -24,7 +24,7 @@ def one_thread() -> None:
 def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands run in an empty folder, so that a default path cannot reach this source tree."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("BOGGERS_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

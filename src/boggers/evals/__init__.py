@@ -1,0 +1,4 @@
+"""Measuring a trained run on text it has not seen, beside models that count.
+
+Imports `train` (the run folder), `infer`, `data` and below; never `plots`. Read `report.py` first.
+"""

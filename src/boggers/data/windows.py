@@ -1,6 +1,5 @@
-"""Training windows in an order that is a function of seed and epoch, at any place at once."""
+"""W tokens and the one after them, in an order that depends on the seed and the epoch alone."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,80 +8,89 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-ROUNDS = 6
-MIX = np.uint64(0x9E3779B97F4A7C15)
-"""2⁶⁴ divided by the golden ratio, the usual odd multiplier of multiplicative hashing."""
+from boggers.data.permutation import Permutation
+from boggers.errors import UserError
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Contexts (B, W) and the token that follows each, (B,); both int64."""
+    """Windows that are seen together.
+
+    Attributes:
+        contexts: int64 (B, W), the tokens of each window.
+        targets: int64 (B,), the token after each window.
+    """
 
     contexts: Tensor
     targets: Tensor
 
 
+@dataclass(frozen=True)
 class Windows:
-    """All windows of W tokens that have a next token, between two positions of a corpus.
+    """Every stretch of W tokens with the token after it, between two positions of a text.
 
-    Args:
-        ids: the corpus, 1-D.
-        start, stop: the part that windows are taken from.
+    Nothing is copied or listed: any batch of any epoch is computed from its number, so a run
+    continues in the middle of an epoch at no cost.
+
+    Attributes:
+        ids: all tokens of the text, 1-D, usually on the disk.
+        start: the first token that may be used.
+        stop: one past the last.
         window: W.
-        rank, world: this process sees every `world`-th window of an epoch, from `rank` on.
+
+    Raises:
+        UserError: there is not one window between the positions.
     """
 
-    def __init__(
-        self, ids: NDArray[Any], start: int, stop: int, window: int, rank: int = 0, world: int = 1
-    ) -> None:
-        self.ids = ids
-        self.start = start
-        self.total = max(0, stop - start - window)
-        self.window = window
-        self.rank = rank
-        self.world = world
+    ids: NDArray[Any]
+    start: int
+    stop: int
+    window: int
+
+    def __post_init__(self) -> None:
+        if len(self) < 1:
+            raise UserError(
+                f"--window-size {self.window} needs at least {self.window + 1} training tokens; "
+                f"there are {max(0, self.stop - self.start)}. Use a longer text or a smaller "
+                "--window-size."
+            )
 
     def __len__(self) -> int:
-        return len(range(self.rank, self.total, self.world))
+        return max(0, self.stop - self.start - self.window)
 
-    def batch(self, seed: int, epoch: int, index: int, size: int) -> Batch:
-        """Batch `index` of an epoch, `size` windows or what is left; every window comes once."""
-        first = index * size
-        places = np.arange(first, min(first + size, len(self)), dtype=np.uint64)
-        order = permute(
-            places * np.uint64(self.world) + np.uint64(self.rank), self.total, seed, epoch
-        )
-        offsets = np.arange(self.window + 1)
-        rows = self.ids[self.start + order.astype(np.int64)[:, None] + offsets].astype(np.int64)
-        taken = torch.from_numpy(rows)
-        return Batch(contexts=taken[:, :-1].contiguous(), targets=taken[:, -1].contiguous())
+    def order(self, seed: int, epoch: int) -> Permutation:
+        """Which window stands at which place of an epoch."""
+        return Permutation.of(len(self), seed, epoch)
 
+    def batches(self, size: int, rank: int = 0, world: int = 1) -> int:
+        """Batches of an epoch; the last may be smaller than `size`."""
+        return -(-len(range(rank, len(self), world)) // size)
 
-def permute(places: NDArray[np.uint64], total: int, seed: int, epoch: int) -> NDArray[np.uint64]:
-    """Where a seeded permutation of range(total) sends `places`, without storing it.
+    def batch(
+        self, seed: int, epoch: int, index: int, size: int, rank: int = 0, world: int = 1
+    ) -> Batch:
+        """Batch `index` of an epoch; an epoch's batches hold every window exactly once.
 
-    A Feistel network permutes the next power of four; a result outside range(total) is sent through
-    again until it falls inside (cycle walking, Black & Rogaway 2002), which keeps it a bijection.
-    """
-    half = np.uint64(max(1, ((max(1, total - 1)).bit_length() + 1) // 2))
-    mask = (np.uint64(1) << half) - np.uint64(1)
-    digest = hashlib.sha256(f"{seed}|{epoch}".encode()).digest()
-    keys = np.frombuffer(digest + hashlib.sha256(digest).digest(), dtype=np.uint64)[:ROUNDS]
-    found = _feistel(places, half, mask, keys)
-    outside = found >= total
-    while outside.any():
-        found[outside] = _feistel(found[outside], half, mask, keys)
-        outside = found >= total
-    return found
+        Args:
+            seed: with `epoch`, fixes the order.
+            epoch: counted from 0.
+            index: the batch, 0 ≤ index < batches(size, rank, world).
+            size: B; the last batch of an epoch has what is left.
+            rank: which of `world` shares of the epoch; shares have no window in common and
+                differ in length by at most one.
+            world: how many shares there are.
 
+        Raises:
+            IndexError: the epoch has no such batch.
+        """
+        if not 0 <= index < self.batches(size, rank, world):
+            raise IndexError(f"an epoch has no batch {index} of {size} windows")
+        share = range(rank, len(self), world)[index * size : (index + 1) * size]
+        places = np.arange(share.start, share.stop, share.step, dtype=np.int64)
+        return self.at(self.order(seed, epoch)(places))
 
-def _feistel(
-    values: NDArray[np.uint64], half: np.uint64, mask: np.uint64, keys: NDArray[np.uint64]
-) -> NDArray[np.uint64]:
-    left, right = values >> half, values & mask
-    for key in keys:
-        mixed = (right ^ key) * MIX
-        mixed ^= mixed >> np.uint64(29)
-        mixed *= MIX
-        left, right = right, left ^ ((mixed >> np.uint64(32)) & mask)
-    return (left << half) | right
+    def at(self, numbers: NDArray[np.int64]) -> Batch:
+        """The windows of these numbers, counted from 0 in the order of the text."""
+        spans = self.start + numbers[:, None] + np.arange(self.window + 1)
+        tokens = torch.from_numpy(np.asarray(self.ids[spans], dtype=np.int64))
+        return Batch(tokens[:, :-1].contiguous(), tokens[:, -1].contiguous())

@@ -38,12 +38,12 @@ class Permutation:
 
     def __call__(self, places: Positions) -> Positions:
         """What stands at each of these places, 0 ≤ place < n; same shape."""
-        found = self._once(places.astype(np.uint64))
+        found = self._once(places.reshape(-1).astype(np.uint64))
         outside = np.flatnonzero(found >= self.n)
         while outside.size > 0:
             found[outside] = self._once(found[outside])
             outside = outside[found[outside] >= self.n]
-        return found.astype(np.int64)
+        return found.astype(np.int64).reshape(places.shape)
 
     def _once(self, places: _Words) -> _Words:
         """The bijection of range(a·b), a = ⌈√n⌉, b = ⌈n / a⌉; so a·b < n + a."""

@@ -44,18 +44,20 @@ SHAPES = (
 
 
 def stories(words: int, seed: int) -> Iterator[str]:
-    """Documents of one to four paragraphs, at least `words` words in all, in linear time."""
+    """Documents of one to four paragraphs, `words` words in all or some to end a sentence."""
     source = random.Random(seed)
     left = words
     while left > 0:
-        paragraphs = [_paragraph(source) for _ in range(1 + _below(source, 4))]
-        story = "\n\n".join(paragraphs) + "\n"
-        left -= len(story.split())
-        yield story
-
-
-def _paragraph(source: random.Random) -> str:
-    return " ".join(_sentence(source) for _ in range(4 + _below(source, 6)))
+        paragraphs = []
+        for _ in range(1 + _below(source, 4)):
+            sentences = []
+            for _ in range(4 + _below(source, 6)):
+                if left > 0:
+                    sentences.append(_sentence(source))
+                    left -= len(sentences[-1].split())
+            if sentences:
+                paragraphs.append(" ".join(sentences))
+        yield "\n\n".join(paragraphs) + "\n"
 
 
 def _sentence(source: random.Random) -> str:

@@ -41,8 +41,9 @@ class Slow:
         if not (n[1] and n[2]):
             return [0, 0.75, 0.75, 0.75]
         y = n[1] / (n[1] + 2 * n[2])
-        d = [1 - 2 * y * n[2] / n[1], 2 - 3 * y * n[3] / n[2]]
-        d.append(3 - 4 * y * n[4] / n[3] if n[3] else d[1])
+        if 0 in n[3:]:
+            return [0, y, y, y]
+        d = [k - (k + 1) * y * n[k + 1] / n[k] for k in (1, 2, 3)]
         return [0, *(min(max(v, 0.1), top) for v, top in zip(d, (1, 2, 3), strict=True))]
 
     def p(self, gram: tuple[int, ...]) -> float:
@@ -107,6 +108,29 @@ def test_unigram_counts_and_sums_to_one() -> None:
     assert model.probabilities.sum() == pytest.approx(1.0)
     expected = -math.log((int((LEARNT == 2).sum()) + 1) / (len(LEARNT) + VOCAB))
     assert model.nats(np.array([2]), 0, 1) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 5, 12])
+@pytest.mark.parametrize("order", [1, 2, 3, 5])
+def test_texts_too_short_to_count_still_give_probabilities(size: int, order: int) -> None:
+    learnt = np.array([1, 2, 1, 3, 1, 2, 2, 1, 1, 1, 2, 1])[:size]
+    model = KneserNey(order, VOCAB).fit(learnt)
+    for context in ([], [1], [1, 2], [8, 1, 2]):
+        distribution = model.distribution(context)
+        assert distribution.min() > 0
+        assert distribution.sum() == pytest.approx(1.0, abs=1e-12)
+    assert math.isfinite(model.nats(HELD_OUT, 0, len(HELD_OUT)))
+
+
+def test_discounts_of_a_text_with_all_counts_of_counts() -> None:
+    # Words seen once, twice, thrice, four times: 5, 3, 2, 1 of them; Y = 5 / 11.
+    text = np.repeat(np.arange(11), [1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4])
+    y, total = 5 / 11, len(text)
+    d1, d2, d3 = 1 - 2 * y * 3 / 5, 2 - 3 * y * 2 / 3, 3 - 4 * y * 1 / 2
+    left = (5 * d1 + 3 * d2 + 3 * d3) / total / 12
+    found = KneserNey(1, 12).fit(text).distribution([])
+    expected = [(1 - d1) / total + left, (2 - d2) / total + left, (4 - d3) / total + left, left]
+    np.testing.assert_allclose(found[[0, 5, 10, 11]], expected, rtol=1e-12)
 
 
 def test_an_impossible_order_is_refused() -> None:

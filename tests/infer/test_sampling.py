@@ -24,6 +24,16 @@ def test_temperature_zero_takes_the_likeliest() -> None:
     assert draws(LOGITS, temperature=0) == {1}
 
 
+@pytest.mark.parametrize("temperature", [1e-3, 1e-40, 1e-320])
+def test_a_temperature_near_zero_approaches_the_likeliest(temperature: float) -> None:
+    assert draws(LOGITS * 50, count=20, temperature=temperature) == {1}
+
+
+def test_a_high_temperature_evens_the_probabilities_out() -> None:
+    assert len(draws(LOGITS * 5, temperature=1.0, count=200)) < 5
+    assert len(draws(LOGITS * 5, temperature=50.0, count=200)) == 5
+
+
 def test_plain_draws_follow_the_probabilities() -> None:
     generator = torch.Generator().manual_seed(1)
     found = [next_ids(LOGITS, [[]], Sampling(), [generator])[0] for _ in range(4000)]
@@ -64,7 +74,17 @@ def test_rows_draw_from_their_own_generators() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"temperature": -1}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5}, {"repeat_penalty": -1}],
+    [
+        {"temperature": -1},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"top_k": 0},
+        {"top_p": 0.0},
+        {"top_p": 1.5},
+        {"top_p": float("nan")},
+        {"repeat_penalty": -1},
+        {"no_repeat_last_extra": -0.5},
+    ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UserError):

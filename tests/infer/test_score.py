@@ -23,6 +23,14 @@ def test_every_token_is_predicted_once_from_the_tokens_before_it(engine: Engine)
     assert found.nats == pytest.approx(total, rel=1e-6)
 
 
+def test_the_cross_entropy_is_taken_in_double_precision(engine: Engine) -> None:
+    contexts = torch.tensor([IDS[i - 4 : i].astype(np.int64).tolist() for i in range(20, 60)])
+    with torch.inference_mode():
+        logits = engine.model(contexts).logits.double()
+    expected = -logits.log_softmax(dim=1)[torch.arange(40), torch.from_numpy(IDS[20:].astype(int))]
+    assert score(engine.model, IDS, 20, 60).nats == pytest.approx(float(expected.sum()), rel=1e-13)
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 40])
 def test_the_batch_does_not_change_the_score(engine: Engine, batch_size: int) -> None:
     whole = score(engine.model, IDS, 20, 60)

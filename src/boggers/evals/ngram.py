@@ -2,7 +2,8 @@
 
 Written here because the libraries at hand do not fit: nltk's Kneser–Ney is the unmodified one, in
 pure Python dictionaries, and minutes slow on half a million tokens; kenlm must be compiled and
-wants words in text files. This one sorts arrays and takes a second or two.
+wants words in text files. This one sorts arrays: half a million tokens take a trigram a third of
+a second.
 """
 
 import math
@@ -169,14 +170,22 @@ def _level(packed: Counts, counts: Counts, contexts: Counts, n_contexts: int) ->
 
 
 def _discounts(counts: Counts) -> Floats:
-    """D₁, D₂, D₃₊ from the counts of counts; 0.75 where the text is too small to tell."""
+    """D₁, D₂, D₃₊ from the counts of counts n₁ to n₄.
+
+        D_k = k - (k + 1) Y n_{k+1} / n_k,   Y = n₁ / (n₁ + 2 n₂)
+
+    Where one of the four is missing, the text is too small to tell them apart: all are then the
+    one discount Y of the unmodified method, or 0.75 where that cannot be told either.
+    """
     n1, n2, n3, n4 = (int((counts == k).sum()) for k in (1, 2, 3, 4))
     if not (n1 and n2):
         return np.array([0.0, 0.75, 0.75, 0.75])
     ratio = n1 / (n1 + 2 * n2)
+    if not (n3 and n4):
+        return np.array([0.0, ratio, ratio, ratio])
     d1 = 1 - 2 * ratio * n2 / n1
     d2 = 2 - 3 * ratio * n3 / n2
-    d3 = 3 - 4 * ratio * n4 / n3 if n3 else d2
+    d3 = 3 - 4 * ratio * n4 / n3
     # Estimates of small texts may leave the range in which probabilities stay proper.
     return np.array([0.0, min(max(d1, 0.1), 1.0), min(max(d2, 0.1), 2.0), min(max(d3, 0.1), 3.0)])
 
@@ -185,6 +194,8 @@ def _interpolate(
     level: _Level, context: Counts, last: Counts, vocab_size: int, shorter: Floats
 ) -> Floats:
     """One order on top of the shorter one; an unseen context adds nothing."""
+    if len(level.packed) == 0:
+        return shorter
     seen = (context >= 0) & (level.context_total[np.maximum(context, 0)] > 0)
     context = np.where(seen, context, 0)
     place, hit = _find(level.packed, context * vocab_size + last)
@@ -196,6 +207,8 @@ def _interpolate(
 
 def _find(table: Counts, wanted: Counts) -> tuple[Counts, NDArray[np.bool_]]:
     """Where each wanted number stands in a sorted table, and whether it does."""
+    if len(table) == 0:
+        return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=np.bool_)
     place = np.minimum(np.searchsorted(table, wanted), len(table) - 1)
     return place, table[place] == wanted
 

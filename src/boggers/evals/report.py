@@ -71,7 +71,8 @@ def evaluate(
     """Measure the newest checkpoint of a run.
 
     On the run's own held-out tokens the report is kept as `eval.json`. With another corpus all of
-    its tokens are held-out; the n-gram models still learn from the run's training tokens.
+    its tokens are held-out. The n-gram models learn from the run's training tokens either way, so
+    the text that the run was trained on must be at hand.
 
     Args:
         run_dir: the run.
@@ -90,7 +91,7 @@ def evaluate(
     if own.key != recorded["key"]:
         raise UserError(
             f"The corpus {recorded['corpus']} has changed since {run.folder} was trained on it. "
-            "Restore it, or measure on another text with --corpus."
+            "Restore it: the n-gram models beside the run learn from its training part."
         )
     learnt = own.ids[slice(*recorded["train"])]
     measured = own
@@ -108,6 +109,36 @@ def evaluate(
     if corpus is None and relax_steps is None:
         write_json(run.folder / EVALUATION, report.to_json())
     return report
+
+
+def render(report: Report) -> str:
+    """The run beside the counting models as a plain table, and whether it beats the trigram."""
+    rows = [("this run", report.val_bpb, report.val_ce)]
+    rows += [(name, each.bpb, each.ce) for name, each in report.baselines.items()]
+    wide = max(len(name) for name, _, _ in rows)
+    lines = [f"{'':<{wide}}  bits per byte  nats per token  perplexity"]
+    lines += [
+        f"{name:<{wide}}  {bpb:>13.4f}  {ce:>14.4f}  {_perplexity(ce):>10.1f}"
+        for name, bpb, ce in rows
+    ]
+    return "\n".join([*lines, "", _verdict(report)])
+
+
+def _verdict(report: Report) -> str:
+    trigram = report.baselines["trigram"].bpb
+    share = 100.0 * abs(report.val_bpb / trigram - 1.0)
+    how = "beats" if report.beats_trigram else "does not beat"
+    return (
+        f"The run {how} the Kneser–Ney trigram: {report.val_bpb:.4f} against {trigram:.4f} bits "
+        f"per byte, {share:.1f} % {'fewer' if report.beats_trigram else 'more'}, on "
+        f"{report.val_tokens:,} held-out tokens with {report.params:,} parameters "
+        f"({report.params_embedding:,} of them the embedding table)."
+    )
+
+
+def _perplexity(ce: float) -> float:
+    """exp(ce), kept within the range of a float."""
+    return math.exp(min(ce, 700.0))
 
 
 def _measure(
@@ -132,7 +163,7 @@ def _measure(
     bpb = bits_per_byte(found.nats, n_bytes)
     return Report(
         val_ce=ce,
-        val_ppl=math.exp(min(ce, 700.0)),
+        val_ppl=_perplexity(ce),
         val_bpb=bpb,
         val_tokens=found.tokens,
         params=counts.total,

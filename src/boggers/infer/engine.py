@@ -1,6 +1,5 @@
 """A trained run, ready to write and to be watched."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import torch
 
 from boggers.dynamics.record import Relaxation
 from boggers.errors import UserError
-from boggers.files import MANIFEST, verify_folder
+from boggers.files import MANIFEST, read_json, verify_folder
 from boggers.infer.sampling import Sampling, next_ids
 from boggers.model.weights import load_model
 from boggers.model.window import WindowModel
@@ -47,8 +46,7 @@ class Engine:
         """
         folder = Path(run_dir)
         checkpoint = find_checkpoint(folder, step)
-        state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-        trained_with = state["origin"]["tokenizer"]
+        trained_with = read_json(checkpoint / STATE)["origin"]["tokenizer"]
         tokenizer = load_tokenizer(folder / TOKENIZER, trained_with)
         return cls(load_model(checkpoint, device), tokenizer)
 
@@ -62,14 +60,14 @@ class Engine:
     def stream(
         self, prompt: str, *, max_tokens: int, sampling: Sampling | None = None, seed: int = 42
     ) -> Iterator[str]:
-        """What follows the prompt, a piece of text at a time; ends early at a document's end."""
+        """What follows the prompt, a piece of text at a time."""
         ids = self._start(prompt)
         prefix = len(self.tokenizer.decode(ids))
         generators = [torch.Generator().manual_seed(seed)]
         sampling = sampling or Sampling()
         for _ in range(max_tokens):
             token = self._next([ids], sampling, generators)[0]
-            if token == self.tokenizer.separator_id:
+            if sampling.stop_at_separator and token == self.tokenizer.separator_id:
                 break
             ids.append(token)
             text = self.tokenizer.decode(ids)
@@ -91,17 +89,37 @@ class Engine:
     ) -> list[list[int]]:
         """Continue several sequences of ids together; each comes out as it would alone.
 
+        Every row settles by itself and draws from its own generator, so its companions change
+        nothing beyond the rounding of the matrix products.
+
         Args:
             prompts: ids of every row; an empty one starts at a document's beginning.
-            max_tokens: ids to add to every row.
+            max_tokens: ids to add to a row; fewer where sampling stops at separators, which are
+                then not part of the row.
+            sampling: how to draw.
             seeds: one for every row.
+
+        Raises:
+            UserError: not one seed for every row.
         """
+        if len(seeds) != len(prompts):
+            raise UserError(
+                f"Every prompt needs one seed: {len(prompts)} prompts and {len(seeds)} seeds came."
+            )
         rows = [list(prompt) or self._start("") for prompt in prompts]
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         sampling = sampling or Sampling()
+        going = list(range(len(rows)))
         for _ in range(max_tokens):
-            for row, token in zip(rows, self._next(rows, sampling, generators), strict=True):
-                row.append(token)
+            if not going:
+                break
+            drawn = self._next([rows[i] for i in going], sampling, [generators[i] for i in going])
+            if sampling.stop_at_separator:
+                pairs = list(zip(going, drawn, strict=True))
+                pairs = [(i, token) for i, token in pairs if token != self.tokenizer.separator_id]
+                going, drawn = [i for i, _ in pairs], [token for _, token in pairs]
+            for i, token in zip(going, drawn, strict=True):
+                rows[i].append(token)
         return rows
 
     def trace(self, prompt: str, *, steps: int | None = None) -> Relaxation:
@@ -132,9 +150,11 @@ class Engine:
         return torch.tensor(padded, device=self.model.embedding.device)
 
 
-def load(run_dir: Path | str, device: torch.device | str = "cpu") -> Engine:
+def load(
+    run_dir: Path | str, device: torch.device | str = "cpu", step: int | None = None
+) -> Engine:
     """Open a run; see `Engine.load`."""
-    return Engine.load(run_dir, device)
+    return Engine.load(run_dir, device, step)
 
 
 def find_checkpoint(run_dir: Path, step: int | None = None) -> Path:
@@ -146,12 +166,16 @@ def find_checkpoint(run_dir: Path, step: int | None = None) -> Path:
     if not run_dir.is_dir():
         raise UserError(f"{run_dir} is no run: there is no such folder.")
     folder = run_dir / CHECKPOINTS
-    found = sorted(folder.glob("step-*"), reverse=True) if folder.is_dir() else []
-    if step is not None:
-        found = [path for path in found if int(path.name.removeprefix("step-")) == step]
-    whole = [path for path in found if (path / MANIFEST).is_file()]
+    found = {_step(path): path for path in folder.glob("step-*") if (path / MANIFEST).is_file()}
+    whole = [found[at] for at in sorted(found, reverse=True) if at >= 0 and step in (None, at)]
     if not whole:
         which = "checkpoint" if step is None else f"checkpoint of step {step}"
         raise UserError(f"{run_dir} holds no whole {which}. Train it with boggers train.")
     verify_folder(whole[0])
     return whole[0]
+
+
+def _step(checkpoint: Path) -> int:
+    """The step in a checkpoint's name; -1 for a folder that only looks like one."""
+    number = checkpoint.name.removeprefix("step-")
+    return int(number) if number.isdecimal() else -1

@@ -1,5 +1,6 @@
 """From logits to the next id."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ RECENT = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How the next token is drawn."""
+    """How each token is drawn, and where a text ends."""
 
     temperature: float = 1.0
     """Divides the logits; 0 always takes the likeliest token."""
@@ -31,16 +32,21 @@ class Sampling:
     no_repeat_last_extra: float = 0.0
     """Taken off the logit of the very last token besides (5 in the original)."""
 
+    stop_at_separator: bool = False
+    """End a text where the model begins another document; otherwise it goes on to --max-tokens."""
+
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise UserError(f"--temperature must be 0 or more, {self.temperature} came.")
+        for flag, value in (
+            ("--temperature", self.temperature),
+            ("--repeat-penalty", self.repeat_penalty),
+            ("--no-repeat-last-extra", self.no_repeat_last_extra),
+        ):
+            if not 0 <= value < math.inf:
+                raise UserError(f"{flag} must be a number of at least 0, {value} came.")
         if self.top_k is not None and self.top_k < 1:
             raise UserError(f"--top-k must be at least 1, {self.top_k} came. Leave it out for all.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise UserError(f"--top-p must be above 0 and at most 1, {self.top_p} came.")
-        for name in ("repeat_penalty", "no_repeat_last_extra"):
-            if getattr(self, name) < 0:
-                raise UserError(f"--{name.replace('_', '-')} must be 0 or more.")
 
 
 def next_ids(
@@ -59,7 +65,9 @@ def next_ids(
     """
     return [
         _draw(row, history, sampling, generator)
-        for row, history, generator in zip(logits.float().cpu(), histories, generators, strict=True)
+        for row, history, generator in zip(
+            logits.cpu().double(), histories, generators, strict=True
+        )
     ]
 
 
@@ -69,7 +77,8 @@ def _draw(
     logits = _penalise(logits, history, sampling)
     if sampling.temperature == 0:
         return int(logits.argmax())
-    scaled = logits / sampling.temperature
+    # The largest becomes 0 first, so that no temperature above 0, however small, overflows.
+    scaled = (logits - logits.max()) / sampling.temperature
     if sampling.top_k is not None and sampling.top_k < len(scaled):
         # Exactly k survive, also among equals.
         kept = scaled.topk(sampling.top_k)

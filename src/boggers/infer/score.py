@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from boggers.errors import UserError
 from boggers.model.window import WindowModel
+from boggers.shapes import Logits, Targets
 
 BATCH = 512
 
@@ -20,7 +21,7 @@ class Score:
     """What a model makes of a stretch of text.
 
     Attributes:
-        nats: total of -ln p over the tokens, on unshaped logits; summed in float64.
+        nats: total of -ln p over the tokens, in float64 from the unshaped logits on.
         tokens: how many were predicted.
         tension, energy, residual, steps: means over the windows at the end of settling; 0 for a
             model that takes no steps.
@@ -68,9 +69,8 @@ def score(
             contexts = torch.from_numpy(_contexts(ids, first, last, window)).to(device)
             targets = torch.from_numpy(ids[first:last].astype(np.int64)).to(device)
             reading = model(contexts, steps=steps)
-            nats = F.cross_entropy(reading.logits, targets, reduction="none").double().sum()
+            sums["nats"] += _nats(reading.logits, targets)
             settled = reading.relaxation
-            sums["nats"] += float(nats)
             if len(settled.tension):
                 sums["tension"] += float(settled.tension[-1].double().sum())
                 sums["energy"] += float(settled.energy[-1].double().sum())
@@ -81,6 +81,14 @@ def score(
     count = stop - start
     means = {name: total / count for name, total in sums.items() if name != "nats"}
     return Score(nats=sums["nats"], tokens=count, **means)
+
+
+def _nats(logits: Logits, targets: Targets) -> float:
+    """Total -ln p of the targets, computed in float64."""
+    # Metal has no float64.
+    place = "cpu" if logits.device.type == "mps" else logits.device
+    wide = logits.to(place).double()
+    return float(F.cross_entropy(wide, targets.to(place), reduction="sum"))
 
 
 def _contexts(ids: NDArray[Any], first: int, last: int, window: int) -> NDArray[np.int64]:

@@ -2,6 +2,8 @@
 
 import importlib.util
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ STYLE: Any = {
     "axes.spines.top": False,
     "axes.titlelocation": "left",
     "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlepad": 8,
     "figure.facecolor": "white",
     "font.size": 10,
     "grid.color": GRID,
@@ -26,12 +30,21 @@ STYLE: Any = {
     "svg.hashsalt": "boggers",
     "text.color": INK,
     "xtick.color": INK,
+    "xtick.labelsize": 9,
     "ytick.color": INK,
+    "ytick.labelsize": 9,
 }
 
 
-def canvas(columns: int, *, width: float = 9.0, height: float = 3.2) -> tuple[Any, list[Any]]:
-    """A figure with `columns` axes side by side; sizes in inches.
+@contextmanager
+def canvas(
+    columns: int, rows: int = 1, *, width: float = 9.0, height: float = 3.2
+) -> Iterator[tuple[Any, list[Any]]]:
+    """A figure and its axes, row by row; what is drawn inside the block has the common look.
+
+    Args:
+        columns, rows: how the axes are arranged.
+        width, height: of the whole figure, in inches.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -43,10 +56,10 @@ def canvas(columns: int, *, width: float = 9.0, height: float = 3.2) -> tuple[An
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure: Any = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
-        axes = figure.subplots(1, columns, squeeze=False)[0]
-    return figure, list(axes)
+        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08, wspace=0.03, hspace=0.04)
+        yield figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
 def save(figure: Any, path: Path) -> list[Path]:

@@ -1,6 +1,8 @@
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import pytest
+import tyro
 
 from boggers.cli.parse import parse
 from boggers.errors import UserError
@@ -26,6 +28,15 @@ class Inner:
 class Outer:
     inner: Inner = field(default_factory=Inner)
     name: str = "x"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needy:
+    place: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PLACE")]
+    """Where."""
+
+    what_for: str
+    """A purpose, told at such length that its help must go on in a second line of the box."""
 
 
 def read(*argv: str, default: Outer | None = None) -> Outer:
@@ -64,6 +75,12 @@ def test_a_wrong_value_names_its_option() -> None:
 def test_a_missing_value_is_told() -> None:
     with pytest.raises(UserError, match=r"--wave-count"):
         read("--wave-count")
+
+
+def test_a_required_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(Needy, [], verb="try", description="Try.")
+    assert str(caught.value) == "This is required: PLACE and --what-for. See boggers try --help."
 
 
 def test_a_refusal_is_told_word_for_word() -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from boggers.cli.parse import parse
-from boggers.cli.report import print_evaluation
-from boggers.evals.report import evaluate
+from boggers.errors import UserError
+from boggers.evals.report import evaluate, render
 from boggers.files import write_json
+from boggers.train.run import choose_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,17 @@ class EvalOptions:
     json: Path | None = None
     """Write the numbers to this file as well."""
 
+    relax_steps: int | None = None
+    """Let states settle for so many steps instead of those of the training; 0 reads them
+    unsettled. The run's own eval.json is then left as it is."""
+
+    device: str = "auto"
+    """auto (CUDA if there is one, else the processor), cpu, cuda, cuda:1, mps."""
+
+    def __post_init__(self) -> None:
+        if self.relax_steps is not None and self.relax_steps < 0:
+            raise UserError(f"--relax-steps must be at least 0; it is {self.relax_steps}.")
+
 
 def run(argv: list[str]) -> None:
     """Measure, print, and keep what was asked for."""
@@ -35,7 +46,12 @@ def run(argv: list[str]) -> None:
         verb="eval",
         description="Measure a run on text that it has not seen, beside n-gram models.",
     )
-    values = evaluate(options.run, corpus=options.corpus).to_json()
-    print_evaluation(Console(), values)
+    report = evaluate(
+        options.run,
+        corpus=options.corpus,
+        relax_steps=options.relax_steps,
+        device=str(choose_device(options.device)),
+    )
+    print(render(report))
     if options.json is not None:
-        write_json(options.json, values)
+        write_json(options.json, report.to_json())

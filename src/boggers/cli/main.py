@@ -78,6 +78,9 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     if verb not in VERBS:
         raise UserError(_unknown_verb(verb))
+    # Read when torch is loaded. Threads that wait for one another by spinning make a step several
+    # times slower as soon as another program wants a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     module = importlib.import_module(f"boggers.cli.{verb}")
     try:
         return module.run(rest) or 0

@@ -13,6 +13,9 @@ from boggers.errors import UserError
 
 Options = TypeVar("Options")
 
+MISSING = r"^[│| ] {5}([A-Z]+|--[\w-]+)\b"
+"""A line of the box that names a required argument; its help stands further to the right."""
+
 
 def parse(
     kind: type[Options],
@@ -61,6 +64,8 @@ def parse(
 
 def unboxed(text: str) -> str:
     """The message inside one of the parser's boxes, with its best suggestion, on one line."""
+    if "Missing from" in text:
+        return f"This is required: {' and '.join(re.findall(MISSING, text, re.MULTILINE))}."
     parts: list[list[str]] = [[]]
     for line in text.splitlines()[1:]:  # the first line is the box's title
         words = line.strip("│| \t")

@@ -10,9 +10,8 @@ from rich.progress import Progress
 
 from boggers.cli.configuration import read_configuration
 from boggers.cli.progress import TrainingProgress
-from boggers.cli.report import print_evaluation
 from boggers.data.corpus import documents
-from boggers.evals.report import evaluate
+from boggers.evals.report import evaluate, render
 from boggers.files import write_text
 from boggers.infer.engine import Engine
 from boggers.infer.sampling import Sampling
@@ -48,7 +47,8 @@ def run(argv: list[str]) -> int:
         )
         return INTERRUPTED
     if judged:
-        print_evaluation(console, evaluate(folder).to_json())
+        report = evaluate(folder, device=str(prepared.device))
+        console.print(f"\nHeld-out text:\n{render(report)}", markup=False)
     write_samples(prepared, console)
     draw(folder, console)
     console.print(f"Everything lies in {folder}:", markup=False)

@@ -1,18 +1,53 @@
-"""The reading path leads somewhere."""
+"""Pages lead where they say, and say of flags what is true of them."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 LINKS = [
     (page, target)
-    for page in sorted(DOCS.glob("*.md"))
-    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    for page in sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md")])
+    for target in re.findall(r"\]\(([^)#:]+)\)", COMMENT.sub("", page.read_text()))
 ]
+ORIGINAL = (DOCS / "from-the-original.md").read_text()
 
 
 @pytest.mark.parametrize(("page", "target"), LINKS, ids=lambda value: Path(value).name)
 def test_every_link_between_files_leads_to_one(page: Path, target: str) -> None:
     assert (page.parent / target).exists()
+
+
+def flags(section: str) -> set[str]:
+    """The flags in the first column of a section's table."""
+    text = ORIGINAL.partition(f"\n{section}\n")[2].partition("\n##")[0]
+    rows = re.findall(r"^\| (`--.*?) \|", text, re.MULTILINE)
+    return {flag for row in rows for flag in re.findall(r"`(--[\w-]+)`", row)}
+
+
+def test_flags_said_to_be_accepted_are_and_the_others_are_not() -> None:
+    train = (DOCS / "cli.md").read_text().partition("\n## boggers train\n")[2].partition("\n## ")[0]
+    accepted = set(re.findall(r"--[a-z0-9][\w-]*", train))
+    here, not_yet = flags("## Flags"), flags("### Flags not yet accepted")
+    assert len(here) + len(not_yet) > 98
+    assert here <= accepted
+    assert not not_yet & accepted
+
+
+def test_files_named_on_the_page_of_the_original_exist() -> None:
+    tables = re.findall(r"^\| [^|]+ \| ([^|]+) \|", ORIGINAL, re.MULTILINE)
+    named = {
+        path
+        for cell in tables
+        for path in re.findall(r"`([\w./-]+(?:\.py|\.md|\.toml|\.txt|/))`", cell)
+    }
+    assert len(named) > 20
+    missing = {
+        path
+        for path in named
+        if not (ROOT / path).exists() and not (ROOT / "src" / "boggers" / path).exists()
+    }
+    assert missing <= {"checkpoints/step-0000123/"}

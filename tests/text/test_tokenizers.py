@@ -90,16 +90,37 @@ def test_training_is_deterministic_and_compresses() -> None:
 
 @pytest.mark.parametrize(
     ("size", "sentence"),
-    [(100, "from 512 to"), (60_000, "from 512 to"), (40_000, "this corpus gives")],
+    [
+        (100, "from 512 to"),
+        (60_000, "from 512 to"),
+        (40_000, r"gives ([\d,]+) entries. Use --vocab-size \d+ or less, --tokenizer byte"),
+    ],
 )
 def test_impossible_vocabularies_are_refused(size: int, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         BytePairTokenizer.train(CORPUS, size)
 
 
+def test_a_text_for_no_vocabulary_is_not_told_to_take_a_smaller_one() -> None:
+    with pytest.raises(UserError, match=r"gives 259 entries\. Use --tokenizer byte"):
+        BytePairTokenizer.train(["fox"], 512)
+
+
 def test_a_negative_cap_is_refused() -> None:
     with pytest.raises(UserError, match="-5 came"):
         GPT2Tokenizer(-5)
+
+
+@pytest.mark.parametrize("options", [{"vocab_cap": -5}, {"vocab_size": 511}])
+def test_options_are_refused_before_any_text_is_read(options: dict[str, int]) -> None:
+    with pytest.raises(UserError, match="--vocab"):
+        TextConfig(**options)
+
+
+@pytest.mark.parametrize("tokenizer", [*LOSSLESS, FallbackTokenizer(512)], ids=lambda t: t.kind)
+def test_half_of_a_surrogate_pair_is_refused(tokenizer: Tokenizer) -> None:
+    with pytest.raises(UserError, match=r"character 1 is '\\udcff'"):
+        tokenizer.encode("a\udcffb")
 
 
 def test_a_missing_extra_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +153,35 @@ def test_another_or_a_changed_tokenizer_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("900", "901"))
     with pytest.raises(UserError, match="has been changed"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "[]", "null", "{}", '{"kind": "bpe"}', '{"kind": "bpe", "engine": {}}'),
+        '{"kind": "bpe", "engine": {"model": {"type": "BPE", "vocab": {"a": 5}, "merges": []}}}',
+        '{"kind": "tiktoken", "cap": -1}',
+    ],
+)
+def test_a_damaged_tokenizer_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / DEFINITION).write_text(content)
+    with pytest.raises(UserError, match=DEFINITION):
+        load_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_stays_itself_when_its_library_writes_it_differently(tmp_path: Path) -> None:
+    engine = BPE.definition()["engine"]
+    model = {key: value for key, value in engine["model"].items() if key != "ignore_merges"}
+    older = BytePairTokenizer.from_definition({"kind": "bpe", "engine": {**engine, "model": model}})
+    assert older.fingerprint != BPE.fingerprint
+    older.save(tmp_path)
+    assert load_tokenizer(tmp_path, older.fingerprint).encode("settle") == BPE.encode("settle")
+
+
+def test_the_same_folding_has_the_same_fingerprint() -> None:
+    assert GPT2Tokenizer(0).fingerprint == GPT2Tokenizer(60_000).fingerprint
+    assert FallbackTokenizer(900).fingerprint == FallbackTokenizer(512).fingerprint
+    assert GPT2Tokenizer(511).fingerprint != GPT2Tokenizer(512).fingerprint
 
 
 def test_the_report_says_what_folding_costs() -> None:

@@ -3,18 +3,25 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from boggers.errors import UserError
 from boggers.files import write_json
 
 Ids = NDArray[np.int64]
 
 DEFINITION = "tokenizer.json"
+
+
+def fingerprint_of(definition: Mapping[str, Any]) -> str:
+    """SHA-256 of a definition, whatever the order of its keys."""
+    canonical = json.dumps(definition, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
 
 class Tokenizer(ABC):
@@ -48,7 +55,19 @@ class Tokenizer(ABC):
         """Everything that fixes encoding and decoding, as a JSON object."""
 
     def encode_with_bytes(self, text: str) -> tuple[Ids, Ids]:
-        """The ids of one text and the bytes each stands for."""
+        """The ids of one text and the bytes each stands for.
+
+        Raises:
+            UserError: UTF-8 cannot write the text (half of a surrogate pair, as in an argument
+                whose bytes are not UTF-8).
+        """
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UserError(
+                "Text must consist of characters that UTF-8 can write, but character "
+                f"{error.start} is {text[error.start]!r}. Leave it out."
+            ) from error
         return self.encode_batch([text])[0]
 
     def encode(self, text: str) -> list[int]:
@@ -57,9 +76,8 @@ class Tokenizer(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the definition: equal exactly for tokenizers that behave alike."""
-        canonical = json.dumps(self.definition(), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+        """SHA-256 of the definition: equal only for tokenizers that behave alike."""
+        return fingerprint_of(self.definition())
 
     def save(self, folder: Path) -> None:
         """Write the definition into `folder`."""

@@ -14,6 +14,19 @@ from boggers.text.base import Ids, Tokenizer
 SMALLEST, LARGEST = 512, 50_000
 
 
+def check_vocab_size(vocab_size: int) -> None:
+    """Refuse a vocabulary that byte pairs are not trained for.
+
+    Raises:
+        UserError: it is below 512 or above 50,000.
+    """
+    if not SMALLEST <= vocab_size <= LARGEST:
+        raise UserError(
+            f"--vocab-size must be from {SMALLEST} to {LARGEST:,}, {vocab_size:,} came. "
+            "Choose a vocabulary in that range."
+        )
+
+
 class BytePairTokenizer(Tokenizer):
     """Merges frequent byte pairs; the last id parts documents.
 
@@ -22,8 +35,11 @@ class BytePairTokenizer(Tokenizer):
 
     kind: ClassVar[str] = "bpe"
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, written: dict[str, Any] | None = None) -> None:
+        """`written` is the engine as JSON: what was loaded, so that it stays what it was even
+        if another version of `tokenizers` writes it differently."""
         self._engine = engine
+        self._written: dict[str, Any] = written or json.loads(engine.to_str())
         merged = engine.get_vocab_size()
         self.separator_id: int = merged
         self.vocab_size = merged + 1
@@ -39,11 +55,7 @@ class BytePairTokenizer(Tokenizer):
         Raises:
             UserError: the vocabulary is out of range, or larger than the texts can fill.
         """
-        if not SMALLEST <= vocab_size <= LARGEST:
-            raise UserError(
-                f"--vocab-size must be from {SMALLEST} to {LARGEST:,}, {vocab_size:,} came. "
-                "Choose a vocabulary in that range."
-            )
+        check_vocab_size(vocab_size)
         engine = Engine(models.BPE())
         engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         engine.decoder = decoders.ByteLevel()
@@ -55,9 +67,11 @@ class BytePairTokenizer(Tokenizer):
         engine.train_from_iterator(texts, trainer)
         made = cls(engine)
         if made.vocab_size < vocab_size:
+            smaller = f"--vocab-size {made.vocab_size} or less, "
             raise UserError(
-                f"A vocabulary of {vocab_size:,} needs more text: this corpus gives "
-                f"{made.vocab_size:,} entries. Use --vocab-size {made.vocab_size} or less, "
+                f"--vocab-size {vocab_size:,} needs more text: this corpus gives "
+                f"{made.vocab_size:,} entries. "
+                f"Use {smaller if made.vocab_size >= SMALLEST else ''}"
                 "--tokenizer byte, or more text."
             )
         return made
@@ -65,7 +79,8 @@ class BytePairTokenizer(Tokenizer):
     @classmethod
     def from_definition(cls, definition: dict[str, Any]) -> "BytePairTokenizer":
         """The tokenizer that `definition` describes."""
-        return cls(Engine.from_str(json.dumps(definition["engine"])))
+        written = definition["engine"]
+        return cls(Engine.from_str(json.dumps(written)), written)
 
     def encode_batch(self, texts: Sequence[str]) -> list[tuple[Ids, Ids]]:
         encoded = []
@@ -79,4 +94,4 @@ class BytePairTokenizer(Tokenizer):
         return text
 
     def definition(self) -> dict[str, Any]:
-        return {"kind": self.kind, "engine": json.loads(self._engine.to_str())}
+        return {"kind": self.kind, "engine": self._written}

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from boggers.text.base import Tokenizer
-from boggers.text.bpe import BytePairTokenizer
+from boggers.text.bpe import BytePairTokenizer, check_vocab_size
 from boggers.text.byte import ByteTokenizer
-from boggers.text.gpt2 import FallbackTokenizer, GPT2Tokenizer
+from boggers.text.gpt2 import FallbackTokenizer, GPT2Tokenizer, check_vocab_cap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,10 @@ class TextConfig:
 
     vocab_cap: int = 32768
     """Ids that tiktoken and fallback keep; larger ones fold by id mod cap; 0 keeps all."""
+
+    def __post_init__(self) -> None:
+        check_vocab_size(self.vocab_size)
+        check_vocab_cap(self.vocab_cap)
 
 
 def build_tokenizer(config: TextConfig, texts: Iterable[str]) -> Tokenizer:

@@ -22,6 +22,18 @@ HASHES = {
 }
 
 
+def check_vocab_cap(cap: int) -> None:
+    """Refuse a cap that no vocabulary can have.
+
+    Raises:
+        UserError: it is negative.
+    """
+    if cap < 0:
+        raise UserError(
+            f"--vocab-cap must be 0 (all ids) or more, {cap} came. Use 0 to fold nothing."
+        )
+
+
 class GPT2Tokenizer(Tokenizer):
     """GPT-2's ids; those at or above the cap n fold onto id mod n, which cannot be undone.
 
@@ -35,9 +47,7 @@ class GPT2Tokenizer(Tokenizer):
     kind: ClassVar[str] = "tiktoken"
 
     def __init__(self, cap: int) -> None:
-        if cap < 0:
-            raise UserError(f"--vocab-cap must be 0 (all ids) or more, {cap} came.")
-        self.cap = cap
+        check_vocab_cap(cap)
         self.vocab_size = min(cap, FULL) if cap else FULL
         self.lossy = self.vocab_size < FULL
         self.separator_id: int | None = None if self.lossy else END_OF_TEXT
@@ -56,7 +66,7 @@ class GPT2Tokenizer(Tokenizer):
         return text
 
     def definition(self) -> dict[str, Any]:
-        return {"kind": self.kind, "cap": self.cap}
+        return {"kind": self.kind, "cap": self.vocab_size if self.lossy else 0}
 
 
 class FallbackTokenizer(GPT2Tokenizer):

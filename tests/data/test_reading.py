@@ -1,4 +1,5 @@
 import re
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -47,6 +48,15 @@ def test_a_line_with_the_separator_alone_parts_documents(
     found = list(part(blocks, size))
     assert joined(found) == expected
     assert all(len(piece.text) <= size for piece in found)
+
+
+@pytest.mark.parametrize("unit", ["\n", " ", "\r\n", "\t ", "a\t ", "a"])
+def test_text_without_a_place_to_cut_takes_no_longer(unit: str) -> None:
+    text = unit * (4_000_000 // len(unit))
+    begun = time.process_time()
+    blocks = (text[i : i + reading.READ_BYTES] for i in range(0, len(text), reading.READ_BYTES))
+    assert sum(len(piece.text) for piece in part(blocks)) == len(text)
+    assert time.process_time() - begun < 5  # walking back blank by blank took minutes
 
 
 @given(st.integers(1, 300))

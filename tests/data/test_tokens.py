@@ -1,4 +1,6 @@
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -157,7 +159,21 @@ class TestTheCache:
 
         with pytest.raises(UserError, match="must stay as it is while it is read"):
             tokenise(configure(file), Meddling())
-        assert list((tmp_path / "cache").iterdir()) == []
+        assert [entry for entry in (tmp_path / "cache").iterdir() if entry.is_dir()] == []
+
+    def test_runs_that_start_together_encode_the_text_once(
+        self, file: Path, configure: Configure
+    ) -> None:
+        class Slow(Counting):
+            def encode_batch(self, texts: Sequence[str]) -> list[tuple[Ids, Ids]]:
+                time.sleep(0.2)
+                return super().encode_batch(texts)
+
+        tokenizer = Slow()
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: tokenise(configure(file), tokenizer), range(4)))
+        assert [corpus.ids.tolist() for corpus in found] == [list(b"some text")] * 4
+        assert tokenizer.texts == 1
 
     def test_a_folder_that_cannot_be_made(
         self, file: Path, configure: Configure, tmp_path: Path

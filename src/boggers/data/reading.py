@@ -21,6 +21,7 @@ TEXT_FIELDS = ("text", "content", "sentence")
 _SEPARATOR_LINE = re.compile(r"^<\|endoftext\|>[ \t\r]*\n", re.MULTILINE)
 _LAST_SEPARATOR_LINE = re.compile(r"^<\|endoftext\|>[ \t\r]*(?:\n|\Z)", re.MULTILINE)
 _UNFINISHED_SEPARATOR = re.compile(r"<\|endoftext\|>[ \t\r]*\Z")
+_UP_TO_LAST_BOUNDARY = re.compile(r".*\S(?=[ \n])", re.DOTALL)
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -104,12 +105,8 @@ def _finished(text: str, size: int, at_line_start: bool) -> int:
 
 def _boundary(text: str, start: int, stop: int) -> int:
     """The last place in (start, stop) at which cutting changes no token; 0 if there is none."""
-    while True:
-        stop = max(text.rfind(" ", start + 1, stop), text.rfind("\n", start + 1, stop))
-        if stop < 0:
-            return 0
-        if not text[stop - 1].isspace():
-            return stop
+    found = _UP_TO_LAST_BOUNDARY.match(text, start, stop)
+    return found.end() if found else 0
 
 
 def _json_lines(file: Path) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """A corpus as memory-mapped arrays of ids and byte counts, tokenised once and kept by content."""
 
+import fcntl
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -73,7 +75,9 @@ def tokenise(
     name = f"{LAYOUT}/{contents.key}/{tokenizer.fingerprint}"
     folder = config.cache_folder / hashlib.sha256(name.encode("ascii")).hexdigest()
     if not _is_whole(folder):
-        write_folder(folder, lambda to: _write(to, config, tokenizer, contents, progress))
+        with _alone(folder):
+            if not _is_whole(folder):
+                write_folder(folder, lambda to: _write(to, config, tokenizer, contents, progress))
     meta = read_json(folder / META)
     return TokenCorpus(
         ids=np.memmap(folder / IDS, dtype=meta["ids"], mode="r"),
@@ -83,6 +87,22 @@ def tokenise(
         key=contents.key,
         path=folder,
     )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time makes an entry of the cache; runs that start together wait for it."""
+    lock = folder.with_name(f".{folder.name}.lock")
+    with ExitStack() as stack:
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(stack.enter_context(lock.open("w")), fcntl.LOCK_EX)
+        except OSError as error:
+            raise UserError(
+                f"The cache {lock.parent} must be a folder that can be written and locked, "
+                f"but cannot: {error.strerror}. Name another one with --cache-dir."
+            ) from error
+        yield
 
 
 def _is_whole(folder: Path) -> bool:

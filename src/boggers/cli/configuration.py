@@ -28,7 +28,7 @@ A run is a recipe ({", ".join(RECIPES)}), changed by the file given as --config,
 class TrainOptions:
     """What `boggers train` takes."""
 
-    recipe: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")] = None
+    recipe: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RECIPE]")] = None
     """The complete run to start from, by name; it stands first."""
 
     config: Path | None = None

@@ -4,8 +4,10 @@ Run as `python -m boggers.cli.document`, from the root of the source tree.
 """
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from boggers.cli.main import VERBS
@@ -30,17 +32,26 @@ def main(argv: list[str]) -> int:
 
 
 def document() -> str:
-    """The page: the overview, then the help of every verb."""
+    """The page: the overview, then the help of every verb and action."""
     sections = [
         "# The command line\n\nGenerated from the options themselves by "
         "`python -m boggers.cli.document`; do not edit.\n",
         f"```\n{_help([])}```\n",
     ]
     sections += [
-        f"## boggers {verb}\n\n{sentence}\n\n```\n{_help([verb])}```\n"
+        section
         for verb, sentence in VERBS.items()
+        for section in (f"## boggers {verb}\n\n{sentence}\n", *_sections(verb))
     ]
     return "\n".join(sections)
+
+
+def _sections(verb: str) -> Iterator[str]:
+    """The help of a verb and of everything it can be followed by."""
+    said = _help([verb])
+    yield f"```\n{said}```\n"
+    for action in re.findall(r"• (\w+)", said):
+        yield f"### boggers {verb} {action}\n\n```\n{_help([verb, action])}```\n"
 
 
 def _help(arguments: list[str]) -> str:

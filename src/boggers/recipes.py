@@ -6,6 +6,7 @@ A variant calls another recipe and replaces a part of it. The command line start
 
 import difflib
 from collections.abc import Callable
+from dataclasses import replace
 
 from boggers.data.config import DataConfig
 from boggers.errors import UserError
@@ -26,23 +27,46 @@ def tiny() -> RunConfig:
     )
 
 
-def demo() -> RunConfig:
-    """A few minutes on a processor: two centuries of presidential addresses."""
+def window() -> RunConfig:
+    """The window model at its usual small shape, for a megabyte or two; give it --corpus."""
     return RunConfig(
-        model=WindowConfig(state_dim=128, num_waves=4, window_size=8, num_dynamics_steps=8),
+        model=WindowConfig(
+            state_dim=128,
+            num_waves=4,
+            window_size=8,
+            num_dynamics_steps=3,
+            energy_step=0.3,
+            wave_energy=False,
+            memory_patterns=128,
+            wave_coupling=True,
+            breaks=False,
+            readout="tied",
+            embedding_dropout=0.1,
+            readout_dropout=0.3,
+        ),
         text=TextConfig(tokenizer="bpe", vocab_size=2048),
-        data=DataConfig(corpus="sotu", max_corpus_bytes=1_500_000),
-        optim=OptimConfig(lr=2e-3, schedule="wsd", warmup_steps=50),
-        train=TrainConfig(max_steps=2_000, batch_size=128),
+        data=DataConfig(val_fraction=0.1),
+        optim=OptimConfig(
+            lr=3e-3,
+            schedule="wsd",
+            warmup_steps=200,
+            decay_fraction=0.7,
+            final_lr_fraction=0.01,
+            betas=(0.9, 0.98),
+            weight_decay=0.1,
+            grad_clip=1.0,
+        ),
+        train=TrainConfig(max_epochs=8, batch_size=256),
     )
 
 
-def window() -> RunConfig:
-    """The window model at its usual small shape; give it a text with --corpus."""
-    return RunConfig(
-        model=WindowConfig(state_dim=128, num_waves=4, window_size=8),
-        text=TextConfig(tokenizer="bpe", vocab_size=4096),
-        optim=OptimConfig(lr=2e-3, schedule="wsd", warmup_steps=100),
+def demo() -> RunConfig:
+    """A few minutes on a processor: two centuries of presidential addresses."""
+    base = window()
+    return replace(
+        base,
+        data=replace(base.data, corpus="sotu", max_corpus_bytes=1_500_000),
+        train=replace(base.train, max_epochs=3),
     )
 
 

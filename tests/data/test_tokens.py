@@ -141,6 +141,15 @@ class TestTheCache:
         assert tokenise(configure(file), tokenizer).ids.tolist() == list(b"some text")
         assert tokenizer.texts == 2
 
+    def test_an_entry_whose_description_is_damaged_is_made_anew(
+        self, file: Path, configure: Configure
+    ) -> None:
+        tokenizer = Counting()
+        folder = tokenise(configure(file), tokenizer).path
+        (folder / "meta.json").write_text("{")
+        assert tokenise(configure(file), tokenizer).ids.tolist() == list(b"some text")
+        assert tokenizer.texts == 2
+
     def test_a_mistake_leaves_nothing_behind(
         self, write: Write, configure: Configure, tmp_path: Path
     ) -> None:
@@ -148,13 +157,14 @@ class TestTheCache:
             tokenise(configure(write("a.txt", b"\xff")), ByteTokenizer())
         assert not (tmp_path / "cache").exists()
 
+    @pytest.mark.parametrize("later", ["some longer text", "same_size"])
     def test_a_text_that_changes_meanwhile_is_refused(
-        self, file: Path, configure: Configure, tmp_path: Path
+        self, file: Path, configure: Configure, tmp_path: Path, later: str
     ) -> None:
         class Meddling(ByteTokenizer):
             @property
             def fingerprint(self) -> str:
-                file.write_text("some longer text")
+                file.write_text(later)
                 return "0"
 
         with pytest.raises(UserError, match="must stay as it is while it is read"):

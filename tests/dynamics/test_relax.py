@@ -14,7 +14,7 @@ from boggers.dynamics.rest import FreezeRule, RestRule
 from boggers.errors import UserError
 from boggers.field.anchors import Anchors
 from boggers.field.coupling import PositionalCoupling
-from boggers.field.energy import WaveEnergy, WindowMemory
+from boggers.field.energy import PatternMemory, WaveEnergy
 from boggers.field.tension import TensionEnergy, TensionWeights
 from boggers.field.waves import normalise_waves
 
@@ -34,7 +34,7 @@ def start(rows: int = 6) -> Tensor:
 def system(**changes: Any) -> System:
     energies = [
         WaveEnergy(WAVES, CHANNELS, generator(2)).double(),
-        WindowMemory(WINDOW, WIDTH, 5, generator(3)).double(),
+        PatternMemory(WINDOW, WIDTH, 5, generator(3)).double(),
         TensionEnergy(0.3, TensionWeights()),
     ]
     base = System(energies=energies, energy_step=0.05, num_waves=WAVES)

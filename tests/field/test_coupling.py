@@ -4,7 +4,12 @@ import math
 
 import torch
 
-from boggers.field.coupling import PositionalCoupling, WindowInteraction, mix_positions
+from boggers.field.coupling import (
+    PositionalCoupling,
+    WaveCoupling,
+    WindowInteraction,
+    mix_positions,
+)
 
 
 def coupling(asymmetry: float) -> PositionalCoupling:
@@ -55,3 +60,15 @@ def test_interaction_starts_near_the_identity_and_damps_with_distance() -> None:
     expected = 0.1 * math.exp(-3 / 2.0)
     torch.testing.assert_close(damped.operator()[0, 3].item(), expected)
     torch.testing.assert_close(damped.operator()[2, 2].item(), 0.1)
+
+
+def test_every_wave_mixes_positions_by_its_own_matrix() -> None:
+    generator = torch.Generator().manual_seed(3)
+    made = WaveCoupling(2, 3)
+    assert made.matrix.abs().max() == 0
+    torch.nn.init.normal_(made.matrix, generator=generator)
+    state = torch.randn(4, 3, 10, generator=generator)
+    mixed = mix_positions(made.matrix, state)
+    for n, channels in enumerate((slice(0, 5), slice(5, 10))):
+        expected = made.matrix[n] @ state[..., channels]
+        torch.testing.assert_close(mixed[..., channels], expected)

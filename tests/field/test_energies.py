@@ -6,7 +6,7 @@ from torch import Tensor
 
 from boggers.field.anchors import AnchorEnergy, Anchors
 from boggers.field.base import AbstractEnergy
-from boggers.field.energy import WaveEnergy, WindowMemory
+from boggers.field.energy import PatternMemory, WaveEnergy
 from boggers.field.tension import TensionEnergy, TensionWeights, tension
 from boggers.field.waves import clamp_waves, normalise_waves
 
@@ -29,7 +29,7 @@ def make(name: str) -> AbstractEnergy:
         torch.nn.init.normal_(energy.inner_bias, generator=generator(3))
         return energy.double()
     if name == "memory":
-        memory = WindowMemory(WINDOW, WIDTH, 7, generator())
+        memory = PatternMemory(WINDOW, WIDTH, 7, generator())
         torch.nn.init.normal_(memory.threshold, generator=generator(3))
         return memory.double()
     if name == "tension":

@@ -7,6 +7,7 @@ import torch
 from boggers.errors import UserError
 from boggers.infer.engine import Engine
 from boggers.infer.score import score
+from boggers.model.window import WindowConfig, WindowModel
 
 IDS = np.random.default_rng(0).integers(0, 256, 60).astype(np.uint16)
 
@@ -60,3 +61,13 @@ def test_progress_is_told_to_the_end(engine: Engine) -> None:
 def test_nothing_to_score_is_refused(engine: Engine) -> None:
     with pytest.raises(UserError, match="no tokens to score"):
         score(engine.model, IDS, 20, 20)
+
+
+def test_noisy_breaks_do_not_make_the_score_depend_on_the_batch() -> None:
+    config = WindowConfig(
+        state_dim=16, num_waves=2, window_size=4, num_dynamics_steps=3, gaussian_breaks=True
+    )
+    model = WindowModel(config, 257, torch.Generator().manual_seed(0)).eval()
+    whole = score(model, IDS, 20, 60)
+    assert score(model, IDS, 20, 60, batch_size=7).nats == pytest.approx(whole.nats, rel=1e-6)
+    assert score(model, IDS, 20, 60).nats == whole.nats

@@ -50,7 +50,7 @@ def test_embeddings_are_centred_unit_vectors() -> None:
 
 
 def test_logits_of_a_row_do_not_depend_on_its_batch() -> None:
-    made = model(memory_patterns=8, readout="tied").eval()
+    made = model(memory_patterns=8, wave_coupling=True, readout="tied").eval()
     with torch.no_grad():
         together = made(contexts()).logits
         for row in range(6):
@@ -62,7 +62,7 @@ def test_logits_of_a_row_do_not_depend_on_its_batch() -> None:
     "options",
     [
         {},
-        {"readout": "tied", "memory_patterns": 6},
+        {"readout": "tied", "memory_patterns": 6, "wave_coupling": True},
         {"readout_fusion": True, "window_interaction": True, "breaks": False},
         {"tension_strength": 0.5, "single_state_head": True},
         {"num_dynamics_steps": 0},
@@ -89,6 +89,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "wave_energy": ({}, {"wave_energy": False}),
     "memory_patterns": ({}, {"memory_patterns": 4}),
     "state_normalization": ({}, {"state_normalization": False}),
+    "wave_coupling": ({}, {"wave_coupling": True}),
     "coupling": ({}, {"coupling": False}),
     "position_asymmetry": ({}, {"position_asymmetry": 0.5}),
     "readout": ({}, {"readout": "tied"}),

@@ -26,6 +26,7 @@ SETTINGS: dict[str, object] = {
     "trajectory_contrast_weight": 0.5,
     "embedding_dropout": 0.1,
     "readout_dropout": 0.1,
+    "gaussian_breaks": True,
     "adaptive_coupling": True,
     "adaptive_energy_step": True,
     "lr_decay_every": 1,

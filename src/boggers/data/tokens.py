@@ -107,9 +107,12 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _is_whole(folder: Path) -> bool:
     """Whether a cache entry has all its bytes; anything else is made anew."""
-    if not (folder / MANIFEST).is_file() or not (folder / META).is_file():
+    if not (folder / MANIFEST).is_file():
         return False
-    meta = read_json(folder / META)
+    try:
+        meta = read_json(folder / META)
+    except UserError:
+        return False
     return all(
         (folder / name).is_file()
         and (folder / name).stat().st_size == meta["tokens"] * np.dtype(meta[kind]).itemsize
@@ -141,10 +144,11 @@ def _write(
                 n_bytes += int(stands_for.sum())
             if progress is not None:
                 progress(n_bytes, contents.n_bytes)
-    if (n_bytes, n_documents) != (contents.n_bytes, contents.n_documents):
+    # The entry carries the key of the first reading: it must not hold the text of a later one.
+    if n_bytes != contents.n_bytes or scan(config) != contents:
         raise UserError(
-            f"The corpus {config.corpus} must stay as it is while it is read, but it changed: "
-            f"{contents.n_bytes} bytes at first, then {n_bytes}. Try again when it is complete."
+            f"The corpus {config.corpus} must stay as it is while it is read, but it changed. "
+            "Try again when it is complete."
         )
     meta = {"tokens": ids.length, "ids": ids.dtype.name, "bytes": lengths.dtype.name}
     write_json(folder / META, meta)

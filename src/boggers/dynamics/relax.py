@@ -26,7 +26,7 @@ class System:
         energies: terms of the landscape; the force is minus the gradient of their sum.
         energy_step: h of the descent S ← S - h ∇E, > 0.
         num_waves, normalise: cut of the state; whether each wave returns to its unit sphere.
-        coupling: (W, W), what one coupling step adds: S ← S + coupling·S.
+        coupling: (W, W), or (N, W, W) for one per wave; one coupling step is S ← S + coupling·S.
         interaction: (W, W), the same after the descent.
         anchors, anchor_pull: S ← S - pull (S - nearest anchor), before the descent.
         nudge: S ← S + nudge (target - S) at the start of each step, when a target is given.

@@ -1,9 +1,9 @@
 """What counting achieves: a smoothed unigram, and interpolated modified Kneser–Ney.
 
 Written here because the libraries at hand do not fit: nltk's Kneser–Ney is the unmodified one, in
-pure Python dictionaries, and minutes slow on half a million tokens; kenlm must be compiled and
-wants words in text files. This one sorts arrays: half a million tokens take a trigram a third of
-a second.
+pure Python dictionaries, and minutes slow on half a million tokens; kenlm's wheels only query a
+model, and the program that estimates one must be compiled. This one sorts arrays: half a million
+tokens take a trigram a third of a second.
 """
 
 import math

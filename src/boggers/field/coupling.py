@@ -1,4 +1,4 @@
-"""Couplings: linear maps along the window's axis, each a single W×W operator."""
+"""Couplings: linear maps along the window's axis, each one W×W operator, or one per wave."""
 
 import math
 
@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from boggers.field.waves import split_waves
 from boggers.shapes import State
 
 ASYMMETRY_GAIN = 1.25
@@ -51,6 +52,19 @@ class PositionalCoupling(nn.Module):
         return rate * (weights - torch.diag(weights.sum(dim=1)))
 
 
+class WaveCoupling(nn.Module):
+    """A learned, free mixing of positions, another one for every wave: S⁽ⁿ⁾ ← S⁽ⁿ⁾ + C⁽ⁿ⁾ S⁽ⁿ⁾.
+
+    C (N, W, W) starts at zero. Each wave thereby learns its own reach: one carries the last word,
+    another the mood of the window. It is not the gradient of anything, as no C with C ≠ Cᵀ is, and
+    is declared a coupling for that reason.
+    """
+
+    def __init__(self, num_waves: int, window: int) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.zeros(num_waves, window, window))
+
+
 class WindowInteraction(nn.Module):
     """A learned, free mixing of positions: S_j ← S_j + scale · Σ_i C̃_ij S_i.
 
@@ -76,6 +90,12 @@ class WindowInteraction(nn.Module):
 
 
 def mix_positions(operator: Tensor, state: State) -> State:
-    """Σ_j operator_ij S_j for every row: (W, W) on (B, W, D)."""
-    # A broadcast `matmul` copies the state twice to fold its rows into one product; this does not.
-    return torch.bmm(operator.expand(len(state), *operator.shape), state)
+    """Σ_j operator_ij S_j for every row of (B, W, D).
+
+    The operator is (W, W), the same for all channels, or (N, W, W), one for each wave.
+    """
+    if operator.ndim == 2:
+        # A broadcast `matmul` copies the state twice to fold its rows into one product.
+        return torch.bmm(operator.expand(len(state), *operator.shape), state)
+    waves = split_waves(state, len(operator))
+    return torch.einsum("nij,bjnc->binc", operator, waves).reshape(state.shape)

@@ -1,4 +1,4 @@
-"""Learned energies: one small network per wave, and an associative memory over the whole window."""
+"""Learned energies: one small network per wave, and an associative memory of whole positions."""
 
 import math
 
@@ -62,37 +62,38 @@ class WaveEnergy(AbstractEnergy):
         )
 
 
-class WindowMemory(AbstractEnergy):
-    """A dense associative memory over the whole window: M learned pairs of patterns a, b ∈ R^{W·D}.
+class PatternMemory(AbstractEnergy):
+    """A dense associative memory: M learned pairs of patterns a, b ∈ R^D, shared by all positions.
 
-        E_b = -½ Σ_m relu(a_m·x + α_m)² (b_m·x),          x = the window's W·D numbers
-        -∇E = Σ_m [ relu(·)(b_m·x) a_m + ½ relu(·)² b_m ]
+        E_b = -½ Σ_t Σ_m relu(a_m·s_t + α_{t,m})² (b_m·s_t)
+        -∇E = Σ_m [ relu(·)(b_m·s_t) a_m + ½ relu(·)² b_m ]          at every position t
 
-    A pattern that the window resembles (a) pulls it along b, and the pull is the exact gradient of
-    a declared scalar: this is the gated cubic member of the dense associative memories of
-    Krotov & Hopfield (2016). It is the only term through which distant positions act on each
-    other non-linearly.
+    A pattern that a position resembles (a) pulls it along b, and the pull is the exact gradient of
+    a declared scalar: the gated cubic member of the dense associative memories of Krotov & Hopfield
+    (2016). It reads the full width, so it is where waves act on each other. Parameters: key and
+    value (M, D); threshold α (W, M), one per position, so that the same pattern may be listened to
+    early in the window and ignored late.
     """
 
     def __init__(self, window: int, state_dim: int, patterns: int, generator: torch.Generator):
         super().__init__()
-        width = window * state_dim
-        self.key = nn.Parameter(torch.empty(patterns, width))
-        self.value = nn.Parameter(torch.empty(patterns, width))
-        self.threshold = nn.Parameter(torch.zeros(patterns))
-        nn.init.normal_(self.key, std=1 / math.sqrt(width), generator=generator)
-        nn.init.normal_(self.value, std=0.5 / math.sqrt(width), generator=generator)
+        self.key = nn.Parameter(torch.empty(patterns, state_dim))
+        self.value = nn.Parameter(torch.empty(patterns, state_dim))
+        self.threshold = nn.Parameter(torch.zeros(window, patterns))
+        nn.init.normal_(self.key, std=1 / math.sqrt(state_dim), generator=generator)
+        nn.init.normal_(self.value, std=0.5 / math.sqrt(state_dim), generator=generator)
 
     def energy(self, state: State) -> PerRow:
         match, gate = self._overlaps(state)
-        return -0.5 * (match * match * gate).sum(dim=-1)
+        return -0.5 * (match * match * gate).sum(dim=(1, 2))
 
     def force(self, state: State) -> State:
         match, gate = self._overlaps(state)
-        pulled = torch.addmm((match * gate) @ self.key, match * match, self.value, alpha=0.5)
-        return pulled.view(state.shape)
+        along_key = (match * gate).flatten(0, 1) @ self.key
+        along_value = (match * match).flatten(0, 1)
+        return torch.addmm(along_key, along_value, self.value, alpha=0.5).view(state.shape)
 
     def _overlaps(self, state: State) -> tuple[Tensor, Tensor]:
-        flat = state.flatten(1)
-        match = F.relu(torch.addmm(self.threshold, flat, self.key.t()))
-        return match, flat @ self.value.t()
+        """relu(a_m·s_t + α_{t,m}) and b_m·s_t, both (B, W, M)."""
+        match = F.relu(F.linear(state, self.key) + self.threshold)
+        return match, F.linear(state, self.value)

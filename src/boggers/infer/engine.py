@@ -8,6 +8,7 @@ import torch
 from boggers.dynamics.record import Relaxation
 from boggers.errors import UserError
 from boggers.files import MANIFEST, read_json, verify_folder
+from boggers.infer.noise import breaking_noise
 from boggers.infer.sampling import Sampling, next_ids
 from boggers.model.weights import load_model
 from boggers.model.window import WindowModel
@@ -125,9 +126,9 @@ class Engine:
     def trace(self, prompt: str, *, steps: int | None = None) -> Relaxation:
         """How the window at the end of the prompt settles, with its curves and its path."""
         with torch.inference_mode():
-            return self.model.settle(
-                self._contexts([self._start(prompt)]), steps=steps, keep_path=True
-            )
+            contexts = self._contexts([self._start(prompt)])
+            noise = breaking_noise(contexts.device)
+            return self.model.settle(contexts, steps=steps, generator=noise, keep_path=True)
 
     def _start(self, prompt: str) -> list[int]:
         """The prompt's ids; an empty prompt is the separator, or id 0 without one."""
@@ -140,7 +141,8 @@ class Engine:
         generators: Sequence[torch.Generator],
     ) -> list[int]:
         with torch.inference_mode():
-            logits = self.model(self._contexts(rows)).logits
+            contexts = self._contexts(rows)
+            logits = self.model(contexts, generator=breaking_noise(contexts.device)).logits
         return next_ids(logits, rows, sampling, generators)
 
     def _contexts(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:

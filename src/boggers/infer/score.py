@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from boggers.errors import UserError
+from boggers.infer.noise import breaking_noise
 from boggers.model.window import WindowModel
 from boggers.shapes import Logits, Targets
 
@@ -68,7 +69,7 @@ def score(
             last = min(first + batch_size, stop)
             contexts = torch.from_numpy(_contexts(ids, first, last, window)).to(device)
             targets = torch.from_numpy(ids[first:last].astype(np.int64)).to(device)
-            reading = model(contexts, steps=steps)
+            reading = model(contexts, steps=steps, generator=breaking_noise(device))
             sums["nats"] += _nats(reading.logits, targets)
             settled = reading.relaxation
             if len(settled.tension):

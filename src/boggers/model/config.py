@@ -42,7 +42,7 @@ class WindowConfig:
     """Give every wave a learned energy, shared by all positions."""
 
     memory_patterns: int | None = None
-    """Patterns M of an associative memory over the whole window (an energy); None = off."""
+    """Patterns M of an associative memory that every position settles in; None = no memory."""
 
     state_normalization: bool = True
     """Return every wave to the unit sphere after each step."""
@@ -52,6 +52,9 @@ class WindowConfig:
 
     position_asymmetry: float = 0.0
     """Initial lean of the coupling: above 0 later tokens pull harder, below 0 earlier ones."""
+
+    wave_coupling: bool = False
+    """Add a learned, free W×W coupling for each wave."""
 
     readout: Literal["flat", "tied"] = "flat"
     """flat: one matrix from W·D to the vocabulary; tied: W·D to D, then the embedding table."""

@@ -13,8 +13,8 @@ from boggers.dynamics.rest import FreezeRule, RestRule
 from boggers.errors import UserError
 from boggers.field.anchors import AnchorEnergy, Anchors
 from boggers.field.base import AbstractEnergy
-from boggers.field.coupling import PositionalCoupling, WindowInteraction
-from boggers.field.energy import WaveEnergy, WindowMemory
+from boggers.field.coupling import PositionalCoupling, WaveCoupling, WindowInteraction
+from boggers.field.energy import PatternMemory, WaveEnergy
 from boggers.field.tension import TensionEnergy
 from boggers.field.waves import normalise_waves
 from boggers.model.config import WindowConfig as WindowConfig
@@ -75,6 +75,9 @@ class WindowModel(nn.Module):
         if settles and config.coupling:
             self.coupling = PositionalCoupling(config.window_size)
             nn.init.constant_(self.coupling.asymmetry, config.position_asymmetry)
+        self.wave_coupling: WaveCoupling | None = None
+        if settles and config.wave_coupling:
+            self.wave_coupling = WaveCoupling(config.num_waves, config.window_size)
         self.interaction: WindowInteraction | None = None
         if settles and config.window_interaction:
             self.interaction = WindowInteraction(
@@ -86,9 +89,9 @@ class WindowModel(nn.Module):
         self.wave_energy: WaveEnergy | None = None
         if settles and config.wave_energy:
             self.wave_energy = WaveEnergy(config.num_waves, config.wave_dim, generator)
-        self.memory: WindowMemory | None = None
+        self.memory: PatternMemory | None = None
         if settles and config.memory_patterns is not None:
-            self.memory = WindowMemory(
+            self.memory = PatternMemory(
                 config.window_size, config.state_dim, config.memory_patterns, generator
             )
 
@@ -177,7 +180,7 @@ class WindowModel(nn.Module):
             energy_step=config.energy_step,
             num_waves=config.num_waves,
             normalise=config.state_normalization,
-            coupling=None if self.coupling is None else self.coupling.laplacian(),
+            coupling=self._coupling(),
             interaction=None if self.interaction is None else self.interaction.operator(),
             anchors=self._anchors(),
             anchor_pull=config.anchor_pull or None,
@@ -195,6 +198,14 @@ class WindowModel(nn.Module):
         """How many numbers training adjusts."""
         total = sum(p.numel() for p in self.parameters())
         return ParameterCounts(total=total, embedding=self.embedding.numel())
+
+    def _coupling(self) -> Tensor | None:
+        """What one step of all couplings adds, as one operator: (W, W), or (N, W, W)."""
+        by_distance = None if self.coupling is None else self.coupling.laplacian()
+        by_wave = None if self.wave_coupling is None else self.wave_coupling.matrix
+        if by_distance is None or by_wave is None:
+            return by_wave if by_distance is None else by_distance
+        return by_distance + by_wave
 
     def _energies(self) -> list[AbstractEnergy]:
         terms: list[AbstractEnergy] = []

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import tyro
 
 from boggers.data.windows import Batch
+from boggers.model.original import PHYSICS
 from boggers.model.window import WindowConfig, WindowModel
 from boggers.train.objective import LossConfig, objective
 from boggers.train.optim import OptimConfig, guarded_step, make_optimizer
@@ -92,17 +93,10 @@ def training_step(
     shape: Shape, steps: int, loss_mode: Literal["ce", "trajectory"], *, memory: bool = False
 ) -> Callable[[], object]:
     """A whole step: the original's physics with breaks, or a memory and a coupling per wave."""
-    physics = WindowConfig(
-        state_dim=shape.width,
-        num_waves=shape.waves,
-        window_size=shape.window,
-        num_dynamics_steps=steps,
-        wave_energy=not memory,
-        breaks=not memory,
-        memory_patterns=shape.memory if memory else None,
-        wave_coupling=memory,
-        readout="flat",
-    )
+    physics = dict(PHYSICS, num_dynamics_steps=steps)
+    if memory:
+        physics |= {"wave_energy": False, "breaks": False, "wave_coupling": True}
+        physics["memory_patterns"] = shape.memory
     model, batch, config = built(shape, physics), windows(shape), LossConfig(loss_mode=loss_mode)
     optimizer = make_optimizer(model, OptimConfig())
     generator = torch.Generator().manual_seed(0)
@@ -133,18 +127,18 @@ def readout_products(shape: Shape) -> Callable[[], object]:
 
 def optimiser_alone(shape: Shape) -> Callable[[], object]:
     """One fused AdamW update of the model's parameters with gradients at hand."""
-    physics = WindowConfig(
-        state_dim=shape.width, num_waves=shape.waves, window_size=shape.window, readout="flat"
-    )
-    model = built(shape, physics)
+    model = built(shape, PHYSICS)
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 1e-3)
     return make_optimizer(model, OptimConfig()).step
 
 
-def built(shape: Shape, physics: WindowConfig) -> WindowModel:
+def built(shape: Shape, physics: dict[str, Any]) -> WindowModel:
     """The model in training mode."""
-    return WindowModel(physics, shape.vocabulary, torch.Generator().manual_seed(0)).train()
+    config = WindowConfig(
+        state_dim=shape.width, num_waves=shape.waves, window_size=shape.window, **physics
+    )
+    return WindowModel(config, shape.vocabulary, torch.Generator().manual_seed(0)).train()
 
 
 def windows(shape: Shape) -> Batch:

@@ -19,7 +19,7 @@ from boggers.train.run import RunConfig, TrainConfig
 def tiny() -> RunConfig:
     """A few seconds on synthetic text, byte by byte: shows that everything works, learns little."""
     return RunConfig(
-        model=WindowConfig(state_dim=32, num_waves=2, window_size=4, num_dynamics_steps=4),
+        model=WindowConfig(state_dim=32, num_waves=2, window_size=4, memory_patterns=32),
         text=TextConfig(tokenizer="byte"),
         data=DataConfig(corpus="synthetic", max_corpus_bytes=20_000),
         optim=OptimConfig(lr=3e-3),
@@ -30,20 +30,6 @@ def tiny() -> RunConfig:
 def window() -> RunConfig:
     """The window model at its usual small shape, for a megabyte or two; give it --corpus."""
     return RunConfig(
-        model=WindowConfig(
-            state_dim=128,
-            num_waves=4,
-            window_size=8,
-            num_dynamics_steps=3,
-            energy_step=0.3,
-            wave_energy=False,
-            memory_patterns=128,
-            wave_coupling=True,
-            breaks=False,
-            readout="tied",
-            embedding_dropout=0.1,
-            readout_dropout=0.3,
-        ),
         text=TextConfig(tokenizer="bpe", vocab_size=2048),
         data=DataConfig(val_fraction=0.1),
         optim=OptimConfig(

@@ -9,10 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from boggers.errors import UserError
+from boggers.model.original import PHYSICS
 from boggers.model.window import WindowConfig, WindowModel
 
 VOCAB = 23
+DEFAULTS: dict[str, Any] = {name: getattr(WindowConfig(), name) for name in PHYSICS}
+# The table below changes one option of the original's physics at a time.
 SMALL: dict[str, Any] = {
+    **PHYSICS,
     "state_dim": 12,
     "num_waves": 3,
     "window_size": 4,
@@ -49,8 +53,9 @@ def test_embeddings_are_centred_unit_vectors() -> None:
     assert state.mean(dim=-1).abs().max() < 1e-6
 
 
-def test_logits_of_a_row_do_not_depend_on_its_batch() -> None:
-    made = model(memory_patterns=8, wave_coupling=True, readout="tied").eval()
+@pytest.mark.parametrize("options", [{}, DEFAULTS], ids=["original", "default"])
+def test_logits_of_a_row_do_not_depend_on_its_batch(options: dict[str, Any]) -> None:
+    made = model(**options).eval()
     with torch.no_grad():
         together = made(contexts()).logits
         for row in range(6):
@@ -62,7 +67,7 @@ def test_logits_of_a_row_do_not_depend_on_its_batch() -> None:
     "options",
     [
         {},
-        {"readout": "tied", "memory_patterns": 6, "wave_coupling": True},
+        DEFAULTS,
         {"readout_fusion": True, "window_interaction": True, "breaks": False},
         {"tension_strength": 0.5, "single_state_head": True},
         {"num_dynamics_steps": 0},

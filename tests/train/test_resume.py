@@ -194,7 +194,7 @@ def test_the_random_state_witnesses_what_was_drawn(make_config: MakeConfig, tmp_
     settings = {"max_steps": 3, "trajectory_contrast_weight": 1.0}
     states = [
         state(run(make_config(out=tmp_path / str(i), **settings, **more))[1])["random_state"]
-        for i, more in enumerate(({}, {}, {"embedding_dropout": 0.5}, {"seed": 9}))
+        for i, more in enumerate(({}, {}, {"embedding_dropout": 0.0}, {"seed": 9}))
     ]
     assert states[0] == states[1]
     assert len(set(states)) == 3

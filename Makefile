@@ -24,7 +24,7 @@ demo: $(VENV)/.installed-demo ## train a small model on real text, measure it, s
 test: env ## run every test but the slow ones
 	$(BIN)/python -m pytest -q
 
-test-slow: env ## run the proofs that take minutes
+test-slow: env ## run the proofs that take minutes, on the text in BOGGERS_PROOF_TEXT if given
 	$(BIN)/python -m pytest -q -m slow
 
 check: env ## formatting, lint, types, layers, generated pages: all without changing anything

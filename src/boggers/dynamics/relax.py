@@ -154,8 +154,8 @@ def _start(state: State, system: System) -> Motion:
         calm=Calm.start(state),
         coupling_scale=None if system.coupling_pace is None else rows,
         descent_step=None if system.energy_pace is None else rows * system.energy_step,
-        frozen=None if system.freeze is None else torch.zeros(waves, dtype=torch.bool),
-        frozen_age=None if system.freeze is None else torch.zeros(waves, dtype=torch.int64),
+        frozen=None if system.freeze is None else state.new_zeros(waves, dtype=torch.bool),
+        frozen_age=None if system.freeze is None else state.new_zeros(waves, dtype=torch.int64),
     )
 
 

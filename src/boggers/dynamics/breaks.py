@@ -128,10 +128,8 @@ def _directions(move: State, generator: torch.Generator | None) -> State:
 
     Without a generator a position that did not move gets no direction and stays.
     """
-    length = move.norm(dim=-1, keepdim=True)
-    moved = length >= STILL
-    # The inner `where` keeps the gradient of the unused branch finite.
-    along = move / torch.where(moved, length.clamp_min(1e-8), torch.ones_like(length))
+    moved = move.detach().norm(dim=-1, keepdim=True) >= STILL
+    along = normalise_waves(move, num_waves=1)
     if generator is None:
         return torch.where(moved, along, 0.0)
     return torch.where(moved, along, F.normalize(_noise(move, generator), dim=-1))

@@ -44,7 +44,7 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return trained
 
 
-@pytest.mark.skipif(TEXT is None, reason="name a file of English prose in BOGGERS_PROOF_TEXT")
+@pytest.mark.skipif(TEXT is None, reason="name 1.5 MB or more of prose in BOGGERS_PROOF_TEXT")
 def test_the_window_model_beats_a_trigram_within_half_an_hour(train: Any) -> None:
     report = train("default")
     assert report["val_bpb"] < report["baselines"]["trigram"]["bpb"]

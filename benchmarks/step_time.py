@@ -20,7 +20,6 @@ import tyro
 from boggers.data.windows import Batch
 from boggers.model.original import PHYSICS
 from boggers.model.window import WindowConfig, WindowModel
-from boggers.train.allocator import keep_freed_memory
 from boggers.train.objective import LossConfig, objective
 from boggers.train.optim import OptimConfig, guarded_step, make_optimizer
 
@@ -73,7 +72,6 @@ def main() -> None:
     shape = tyro.cli(Shape, description=__doc__)
     if shape.threads is not None:
         torch.set_num_threads(shape.threads)
-    keep_freed_memory()  # as `boggers train` does
     parts = [Part("readout products alone", readout_products(shape), [])]
     parts += [Part("optimiser alone", optimiser_alone(shape), [])]
     for steps in shape.steps:

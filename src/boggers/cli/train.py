@@ -17,7 +17,6 @@ from boggers.infer.engine import Engine
 from boggers.infer.sampling import Sampling
 from boggers.text.folding import folding_report
 from boggers.text.gpt2 import GPT2Tokenizer
-from boggers.train.allocator import keep_freed_memory
 from boggers.train.loop import fit
 from boggers.train.prepare import Prepared, prepare
 from boggers.train.run import RunConfig
@@ -33,7 +32,6 @@ def run(argv: list[str]) -> int:
     """Train, measure, sample and draw."""
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     config = read_configuration(argv)
-    keep_freed_memory()
     prepared = _prepare(config, console)
     for line in start_report(prepared):
         console.print(line, markup=False)

@@ -1,5 +1,6 @@
 import math
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 import torch
@@ -59,6 +60,8 @@ class TestLearningRate:
 @pytest.mark.parametrize(
     ("flag", "setting"),
     [
+        ("--muon-lr", {"muon_lr": 0.0}),
+        ("--embedding-lr", {"embedding_lr": -1.0}),
         ("--lr", {"lr": 0.0}),
         ("--warmup-steps", {"warmup_steps": -1}),
         ("--decay-fraction", {"decay_fraction": 0.0}),
@@ -75,6 +78,9 @@ class TestLearningRate:
 def test_a_bad_setting_is_refused_by_its_flag(flag: str, setting: dict[str, float]) -> None:
     with pytest.raises(UserError, match=f"^{flag} must be"):
         OptimConfig(**setting)  # type: ignore[arg-type]
+
+
+Kind = Literal["adamw", "muon"]
 
 
 class Small(nn.Module):
@@ -139,15 +145,60 @@ class TestOptimizer:
         assert model.scale.grad.item() == pytest.approx(0.01)
 
 
+class Hidden(Small):
+    """With a table, which Muon must leave to AdamW."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.ones(5, 2))
+
+
+MUON = OptimConfig(optimizer="muon", lr=0.1, muon_lr=0.02, embedding_lr=0.3, weight_decay=0.0)
+
+
+class TestMuon:
+    def test_matrices_move_by_muon_and_the_rest_by_adamw_each_at_its_rate(self) -> None:
+        model = Hidden()
+        optimizer = make_optimizer(model, MUON)
+        generator = torch.Generator().manual_seed(0)
+        for parameter in model.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        assert model.matrix.grad is not None
+        twin = nn.Parameter(torch.ones(3, 2))
+        twin.grad = model.matrix.grad.clone()
+        guarded_step(optimizer, torch.tensor(1.0), MUON.lr, None)
+        torch.optim.Muon([twin], lr=0.02, weight_decay=0.0).step()
+        torch.testing.assert_close(model.matrix, twin)
+        # AdamW's first step has the rate's length in every entry.
+        for parameter, rate in ((model.embedding, 0.3), (model.scale, 0.1)):
+            torch.testing.assert_close((parameter - 1).abs(), torch.full_like(parameter, rate))
+
+    def test_the_schedule_scales_all_rates_alike(self) -> None:
+        model = Hidden()
+        optimizer = make_optimizer(model, MUON)
+        model.set_gradients(1.0)
+        guarded_step(optimizer, torch.tensor(1.0), MUON.lr / 2, None)
+        rates = sorted(group["lr"] for group in optimizer.param_groups)
+        assert rates == pytest.approx([0.01, 0.05, 0.15])
+
+    def test_left_out_the_table_moves_at_the_common_rate(self) -> None:
+        model = Hidden()
+        optimizer = make_optimizer(model, OptimConfig(lr=0.1, weight_decay=0.0))
+        model.set_gradients(1.0)
+        guarded_step(optimizer, torch.tensor(1.0), 0.1, None)
+        torch.testing.assert_close(model.embedding, torch.full((5, 2), 0.9))
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
 class TestGuard:
     @pytest.mark.parametrize("clip", [None, 1.0])
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
     @pytest.mark.parametrize("where", ["loss", "gradient"])
     def test_a_step_that_is_not_finite_changes_no_bit(
-        self, bad: float, where: str, clip: float | None
+        self, kind: Kind, bad: float, where: str, clip: float | None
     ) -> None:
         model = Small()
-        optimizer = make_optimizer(model, OptimConfig())
+        optimizer = make_optimizer(model, OptimConfig(optimizer=kind))
         model.set_gradients(0.5)
         guarded_step(optimizer, torch.tensor(1.0), 0.1, clip)
         weights = [p.detach().clone() for p in model.parameters()]
@@ -167,9 +218,10 @@ class TestGuard:
             for name, value in optimizer.state[parameter].items():
                 assert torch.equal(value, slot[name]), name
 
-    def test_training_goes_on_after_a_skipped_step_as_if_it_had_not_been(self) -> None:
+    def test_training_goes_on_after_a_skipped_step_as_if_it_had_not_been(self, kind: Kind) -> None:
         model, twin = Small(), Small()
-        ours, theirs = (make_optimizer(m, OptimConfig()) for m in (model, twin))
+        config = OptimConfig(optimizer=kind)
+        ours, theirs = (make_optimizer(m, config) for m in (model, twin))
         for value in (0.5, math.nan, -0.2):
             model.set_gradients(value)
             guarded_step(ours, torch.tensor(1.0), 0.1, None)

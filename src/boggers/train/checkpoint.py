@@ -22,6 +22,7 @@ from boggers.errors import UserError
 from boggers.files import MANIFEST, read_json, verify_folder, write_folder, write_json
 from boggers.model.weights import ARCHITECTURE, SHAPE, WEIGHTS, fill_model, save_model
 from boggers.model.window import WindowModel
+from boggers.train.optim import Optimizer
 from boggers.train.typed_json import differences, from_json, to_json
 from boggers.version import __version__
 
@@ -110,7 +111,7 @@ def is_step_folder(path: Path) -> bool:
 def save(
     checkpoints: Path,
     model: WindowModel,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     progress: Progress,
     origin: Origin,
     keep: int,
@@ -149,9 +150,7 @@ def save(
     return target
 
 
-def load(
-    folder: Path, model: WindowModel, optimizer: torch.optim.Optimizer, origin: Origin
-) -> Progress:
+def load(folder: Path, model: WindowModel, optimizer: Optimizer, origin: Origin) -> Progress:
     """Put a checkpoint's weights and moments into `model` and `optimizer`; say where it stood.
 
     The learning rate and every other setting of the optimiser stay as configured now.
@@ -184,7 +183,7 @@ def latest(checkpoints: Path) -> Found:
     return Found(None, tuple(skipped))
 
 
-def _slots(model: WindowModel, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _slots(model: WindowModel, optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimiser's tensors by `PARAMETER.SLOT`."""
     return {
         f"{name}.{slot}": value.detach().contiguous()
@@ -193,9 +192,7 @@ def _slots(model: WindowModel, optimizer: torch.optim.Optimizer) -> dict[str, Te
     }
 
 
-def _restore_slots(
-    model: WindowModel, optimizer: torch.optim.Optimizer, slots: Mapping[str, Tensor]
-) -> None:
+def _restore_slots(model: WindowModel, optimizer: Optimizer, slots: Mapping[str, Tensor]) -> None:
     optimizer.state.clear()
     parameters = dict(model.named_parameters())
     for key, value in slots.items():

@@ -1,11 +1,11 @@
-"""How the weights move: AdamW, and a learning rate that is a pure function of the step.
+"""How the weights move: AdamW and Muon, and a learning rate that is a pure function of the step.
 
 Because the rate is never stored, a resumed run continues exactly and a new `--lr` is honoured.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,19 @@ from boggers.errors import UserError
 class OptimConfig:
     """The optimiser and its schedule."""
 
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """adamw: AdamW for every weight; muon: Muon for the matrices between states, AdamW for the
+    embedding table, vectors and scalars."""
+
     lr: float = 1e-3
-    """Peak learning rate, above 0; about 1e-4 to 1e-2."""
+    """Peak learning rate of AdamW, above 0; about 1e-4 to 1e-2."""
+
+    muon_lr: float = 0.02
+    """Peak learning rate of Muon's matrices, above 0; about 0.005 to 0.05. It follows the same
+    schedule as `--lr`."""
+
+    embedding_lr: float | None = None
+    """Peak learning rate of the embedding table, above 0; `--lr` if left out."""
 
     schedule: Literal["constant", "cosine", "wsd"] = "constant"
     """Shape after the warm-up: constant; cosine (half a wave down to the final fraction over the
@@ -51,6 +62,12 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         _require(0 < self.lr < math.inf, "--lr must be above 0", self.lr)
+        _require(0 < self.muon_lr < math.inf, "--muon-lr must be above 0", self.muon_lr)
+        _require(
+            self.embedding_lr is None or 0 < self.embedding_lr < math.inf,
+            "--embedding-lr must be above 0",
+            self.embedding_lr,
+        )
         _require(self.warmup_steps >= 0, "--warmup-steps must be at least 0", self.warmup_steps)
         _require(
             0 < self.decay_fraction <= 1, "--decay-fraction must be in (0, 1]", self.decay_fraction
@@ -87,43 +104,104 @@ def learning_rate(config: OptimConfig, step: int, total: int, steps_per_epoch: i
     return rate
 
 
-def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """Fused AdamW over every parameter, in two groups: decayed matrices, and the rest.
+class Optimizer:
+    """AdamW for some weights and Muon for others, moved as one.
+
+    Attributes:
+        param_groups: of both; each group's rate is the step's rate times the group's `scale`.
+        state: the moments of every weight, whichever of the two moves it.
+    """
+
+    def __init__(self, adamw: torch.optim.AdamW, muon: torch.optim.Muon | None = None) -> None:
+        self.adamw = adamw
+        self.muon = muon
+        self.param_groups: list[dict[str, Any]] = list(adamw.param_groups)
+        self.state: dict[Tensor, Any] = adamw.state
+        if muon is not None:
+            self.param_groups += muon.param_groups
+            muon.state = adamw.state  # one table of moments, so that a checkpoint holds them all
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients."""
+        self.adamw.zero_grad(set_to_none)
+        if self.muon is not None:
+            self.muon.zero_grad(set_to_none)
+
+    def step(self, skipped: Tensor | None = None) -> None:
+        """Move every weight, or none where `skipped`, a scalar on the device, is not zero."""
+        # The fused kernel refuses by itself, by the mechanism that gradient scaling uses.
+        self.adamw.found_inf = skipped  # type: ignore[attr-defined]
+        self.adamw.step()
+        if self.muon is None:
+            return
+        if skipped is None:
+            self.muon.step()  # type: ignore[no-untyped-call]
+            return
+        matrices = [p for group in self.muon.param_groups for p in group["params"]]
+        for matrix in matrices:
+            self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix))
+        moving = [*matrices, *(self.state[matrix]["momentum_buffer"] for matrix in matrices)]
+        before = [tensor.detach().clone() for tensor in moving]
+        self.muon.step()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            for tensor, old in zip(moving, before, strict=True):
+                tensor.copy_(torch.where(skipped.bool(), old, tensor))
+
+
+def make_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
+    """The optimiser of a model's weights: decayed matrices, the embedding table, and the rest.
 
     Decoupled weight decay after Loshchilov and Hutter (2019), "Decoupled Weight Decay
-    Regularization". The fused kernel is used on every device: besides being the fastest, it can
-    refuse an update on the device itself, which `guarded_step` relies on.
+    Regularization". AdamW's fused kernel is used on every device: besides being the fastest, it
+    can refuse an update on the device itself, which `guarded_step` relies on. Muon (Jordan et al.,
+    2024, "Muon: an optimizer for hidden layers") moves the matrices that map states to states,
+    orthogonalised; a table of embeddings is not one, its rows are looked up.
     """
+    table: list[Tensor] = []
+    matrices: list[Tensor] = []
     decayed: list[Tensor] = []
     free: list[Tensor] = []
     for name, parameter in model.named_parameters():
-        is_matrix = parameter.ndim >= 2 and not name.endswith("bias")
-        (decayed if is_matrix else free).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": free, "weight_decay": 0.0},
+        if name.rpartition(".")[2] == "embedding":
+            table.append(parameter)
+        elif parameter.ndim < 2 or name.endswith("bias"):
+            free.append(parameter)
+        elif config.optimizer == "muon" and parameter.ndim == 2:
+            matrices.append(parameter)
+        else:
+            decayed.append(parameter)
+    table_rate = config.lr if config.embedding_lr is None else config.embedding_lr
+    decay = config.weight_decay
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": decay, "scale": 1.0},
+        {"params": table, "weight_decay": decay, "scale": table_rate / config.lr},
+        {"params": free, "weight_decay": 0.0, "scale": 1.0},
     ]
-    return torch.optim.AdamW(
+    adamw = torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=config.lr,
         betas=config.betas,
         fused=True,
     )
+    if not matrices:
+        return Optimizer(adamw)
+    muon = torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=decay)
+    muon.param_groups[0]["scale"] = config.muon_lr / config.lr
+    return Optimizer(adamw, muon)
 
 
 def guarded_step(
-    optimizer: torch.optim.AdamW, loss: Tensor, rate: float, grad_clip: float | None
+    optimizer: Optimizer, loss: Tensor, rate: float, grad_clip: float | None
 ) -> tuple[Tensor, Tensor]:
     """Clip, then update the weights, unless the loss or a gradient is not finite.
 
-    The decision is taken on the device: the fused kernel receives the verdict as a tensor (the
-    mechanism that gradient scaling uses) and leaves weights, moments and step counts untouched,
-    bit for bit. The host is never made to wait for it, as a Python `if` would at every step.
+    The decision is taken on the device and leaves weights, moments and step counts untouched, bit
+    for bit. The host is never made to wait for it, as a Python `if` would at every step.
 
     Args:
-        optimizer: fused; its gradients are filled in.
+        optimizer: its gradients are filled in.
         loss: the scalar that was differentiated.
-        rate: the learning rate of this step.
+        rate: the learning rate of this step, of groups whose scale is 1.
         grad_clip: longest allowed global gradient norm, or None.
 
     Returns:
@@ -134,12 +212,11 @@ def guarded_step(
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if grad_clip is not None:
         torch.nn.utils.clip_grads_with_norm_(parameters, grad_clip, norm)
-    skipped = ~(torch.isfinite(loss.detach()) & torch.isfinite(norm))
+    skipped = (~(torch.isfinite(loss.detach()) & torch.isfinite(norm))).to(torch.float32)
     for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.found_inf = skipped.to(torch.float32)  # type: ignore[attr-defined]
-    optimizer.step()
-    return norm, optimizer.found_inf  # type: ignore[attr-defined]
+        group["lr"] = rate * group["scale"]
+    optimizer.step(skipped)
+    return norm, skipped
 
 
 def _shape(config: OptimConfig, step: int, total: int) -> float:

@@ -20,7 +20,7 @@ from boggers.text.store import load_tokenizer
 from boggers.train import checkpoint
 from boggers.train.checkpoint import Origin, Progress
 from boggers.train.observers import Validation
-from boggers.train.optim import make_optimizer
+from boggers.train.optim import Optimizer, make_optimizer
 from boggers.train.run import Run, RunConfig, choose_device
 from boggers.train.start import choose_start
 
@@ -40,7 +40,7 @@ class Prepared:
     split: Split
     windows: Windows
     model: WindowModel
-    optimizer: torch.optim.AdamW
+    optimizer: Optimizer
     origin: Origin
     progress: Progress
     damaged: tuple[str, ...] = ()

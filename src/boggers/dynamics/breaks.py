@@ -1,5 +1,6 @@
-"""Breaks: kicks for rows that are stuck (too calm for too long) or too tense."""
+"""Breaks: kicks for rows or positions that are stuck (too calm for too long) or too tense."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from boggers.errors import UserError
 from boggers.field.tension import TensionWeights, tension
 from boggers.field.waves import normalise_waves
-from boggers.shapes import PerRow, RowMask, State
+from boggers.shapes import PerPosition, PerRow, PositionMask, RowMask, State, Stream
 
 STILL = 1e-6
 """Below this length a position has not moved, and its direction means nothing."""
@@ -52,9 +53,9 @@ class BreakRule:
                 f"{self.calm} and tense {self.tense} came. Lower the first or raise the second."
             )
 
-    def size(self, row_tension: PerRow) -> PerRow:
-        """α for each row, (B,)."""
-        ratio = (self.target - row_tension) / (self.target + 1e-8)
+    def size(self, strain: Tensor) -> Tensor:
+        """α for each row or position of these tensions."""
+        ratio = (self.target - strain) / (self.target + 1e-8)
         return self.strength * ratio.clamp(self.scale_min, self.scale_max)
 
 
@@ -149,3 +150,55 @@ def _is_worse(thrown: State, state: State, weights: TensionWeights) -> RowMask:
     """Tenser and worse aligned than before, both measured on states of equal length."""
     after, before = tension(thrown, weights), tension(state, weights)
     return (after.total > before.total) & (after.alignment > before.alignment)
+
+
+def break_positions(
+    rule: BreakRule,
+    state: Stream,
+    before: Stream,
+    calm: Int64[Tensor, "B T"],
+    generator: torch.Generator | None,
+    energy: Callable[[Stream], PerPosition],
+    allowed: PositionMask | None = None,
+) -> tuple[Stream, Int64[Tensor, "B T"], PositionMask]:
+    """Break the positions of a stream that the rule names, each from its own last step alone.
+
+    A position's tension is that of the window of its two latest states (see `field.tension`), so
+    it reads no other position. A kick has a size relative to the state's length, and the state
+    keeps its length under it.
+
+    Args:
+        rule: see `BreakRule`; with `reject` a break is undone that raised the position's energy.
+        state: (B, T, D) after the step; before: the same positions before it.
+        calm: steps on end that each position has been calm.
+        generator: source of the noise. One draw of (D,) serves all positions, so that the noise
+            of a position depends neither on its companions nor on where a text was cut.
+        energy: of every position, for `reject`.
+        allowed: positions that may break at all; None = all.
+
+    Returns:
+        The states, the new counters of calm, and which positions broke.
+
+    Raises:
+        UserError: Gaussian breaks without a generator.
+    """
+    pair = torch.stack([before, state], dim=2).flatten(0, 1)
+    with torch.no_grad():
+        strain = tension(pair).total.view(calm.shape)
+    is_calm = strain < rule.calm
+    streak = torch.where(is_calm, calm + 1, 0)
+    stuck = is_calm & (streak >= rule.patience)
+    tense = strain > rule.tense
+    rows = stuck | tense if allowed is None else (stuck | tense) & allowed
+    if rule.kind == "directional":
+        towards = _directions((state - before)[..., None, :].flatten(0, 1), generator)
+        kick = rule.size(strain)[..., None] * towards.view(state.shape)
+    else:
+        size = torch.where(tense, rule.noise_when_tense, rule.noise_when_calm)
+        kick = size[..., None] * _noise(state[:1, :1], generator)
+    length = state.norm(dim=-1, keepdim=True)
+    thrown = F.normalize(state + length * kick, dim=-1) * length
+    if rule.reject:
+        rows = rows & (energy(thrown) <= energy(state)).detach()
+    streak = torch.where(stuck & rows, 0, streak)
+    return torch.where(rows[..., None], thrown, state), streak, rows

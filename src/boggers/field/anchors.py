@@ -1,13 +1,15 @@
 """Anchors: the embeddings of the tokens that a window currently points to."""
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from boggers.field.base import AbstractEnergy
+from boggers.field.memory import Memory
 from boggers.field.waves import split_waves
-from boggers.shapes import Logits, PerRow, State
+from boggers.shapes import Logits, PerPosition, PerRow, State, Stream
 
 DISTANCE_FLOOR = 1e-12
 
@@ -72,7 +74,39 @@ class AnchorEnergy(AbstractEnergy):
         return (-self.strength / state.shape[1]) * (state - target) / _distance(state, target)
 
 
-def _distance(state: State, target: State) -> Tensor:
+class AnchorWell(Memory):
+    """The distance of every position of a stream to its own nearest anchor, held constant.
+
+    L = λ ‖n - a‖ / √D          f = -λ (n - a) / (‖n - a‖ √D)
+
+    A position's candidates are the tokens that it itself would predict, so a well reads no other
+    position.
+
+    Args:
+        anchors: of states (B, 1, D), each a row of its own.
+        strength: λ.
+    """
+
+    def __init__(self, anchors: Anchors, strength: float) -> None:
+        super().__init__()
+        self.anchors = anchors
+        self.strength = strength
+
+    def landscape(self, unit: Stream) -> PerPosition:
+        distance = _distance(unit, self._target(unit)).squeeze(-1)
+        return self.strength / math.sqrt(unit.shape[-1]) * distance
+
+    def pull(self, unit: Stream) -> Stream:
+        target = self._target(unit)
+        towards = (target - unit) / _distance(unit, target)
+        return self.strength / math.sqrt(unit.shape[-1]) * towards
+
+    def _target(self, unit: Stream) -> Stream:
+        alone = unit.flatten(0, 1)[:, None]
+        return self.anchors.nearest(alone).view(unit.shape)
+
+
+def _distance(state: Tensor, target: Tensor) -> Tensor:
     distance = torch.linalg.vector_norm(state - target, dim=-1, keepdim=True)
     floored: Tensor = distance.clamp_min(DISTANCE_FLOOR)
     return floored

@@ -18,7 +18,9 @@ from boggers.field.energy import PatternMemory, WaveEnergy
 from boggers.field.tension import TensionEnergy
 from boggers.field.waves import normalise_waves
 from boggers.model.config import WindowConfig as WindowConfig
+from boggers.model.dropout import drop
 from boggers.model.readout import WindowReadout
+from boggers.model.size import ParameterCounts, count_parameters
 from boggers.shapes import Logits, State, Tokens
 
 TIED_TABLE_SCALE = 0.5
@@ -31,14 +33,6 @@ class Reading:
 
     logits: Logits
     relaxation: Relaxation
-
-
-@dataclass(frozen=True)
-class ParameterCounts:
-    """Trainable numbers: all of them, and those of the embedding table."""
-
-    total: int
-    embedding: int
 
 
 class WindowModel(nn.Module):
@@ -124,7 +118,9 @@ class WindowModel(nn.Module):
             target, nudge: states (B, W, D) to lean towards at each step, and by how much.
             generator: noise of breaks and of dropout in training mode.
         """
-        state = self._drop(self.embed(contexts), self.config.embedding_dropout, generator)
+        state = drop(
+            self.embed(contexts), self.config.embedding_dropout, generator, training=self.training
+        )
         if steps is None:
             steps = self.config.num_dynamics_steps
         return relax(
@@ -169,7 +165,9 @@ class WindowModel(nn.Module):
             keep_path=keep_path,
             keep_curves=keep_curves,
         )
-        state = self._drop(relaxation.state, self.config.readout_dropout, generator)
+        state = drop(
+            relaxation.state, self.config.readout_dropout, generator, training=self.training
+        )
         return Reading(logits=self.read(state), relaxation=relaxation)
 
     def system(self, nudge: float | None = None) -> System:
@@ -196,8 +194,7 @@ class WindowModel(nn.Module):
 
     def parameter_counts(self) -> ParameterCounts:
         """How many numbers training adjusts."""
-        total = sum(p.numel() for p in self.parameters())
-        return ParameterCounts(total=total, embedding=self.embedding.numel())
+        return count_parameters(self, self.embedding)
 
     def _coupling(self) -> Tensor | None:
         """What one step of all couplings adds, as one operator: (W, W), or (N, W, W)."""
@@ -241,15 +238,3 @@ class WindowModel(nn.Module):
         return FreezeRule(
             self.config.anchor_freeze_threshold, self.config.anchor_freeze_max_age or None
         )
-
-    def _drop(self, state: State, share: float, generator: torch.Generator | None) -> State:
-        """Inverted dropout in training mode: entries are zeroed with probability `share`."""
-        if not self.training or not share:
-            return state
-        if generator is None:
-            raise UserError(
-                "Dropout needs a random generator in training mode, none came. "
-                "Pass generator=…, or call model.eval()."
-            )
-        keep: Tensor = torch.empty_like(state).bernoulli_(1 - share, generator=generator)
-        return state * keep / (1 - share)

@@ -1,0 +1,234 @@
+"""The stream model: every position feels its fading past, settles, and predicts what follows."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from boggers.dynamics.settle import Settling, Slope, settle
+from boggers.errors import UserError
+from boggers.field.anchors import Anchors, AnchorWell
+from boggers.field.causal import CausalCoupling, Past
+from boggers.field.memory import GatedMemory, LogSumExpMemory, Memory, RectifiedMemory
+from boggers.field.metric import Metric
+from boggers.model.dropout import drop
+from boggers.model.size import ParameterCounts, count_parameters
+from boggers.model.stream_config import StreamConfig as StreamConfig
+from boggers.model.stream_state import StreamState as StreamState
+from boggers.shapes import Logits, Stream
+
+TABLE_SCALE = 0.02
+"""Initial standard deviation of the embedding table, which also reads the states."""
+
+Text = Int64[Tensor, "B T"]
+
+
+@dataclass(frozen=True)
+class StreamReading:
+    """What a stretch of tokens came to.
+
+    Attributes:
+        logits: (B, T, V), of the token after each position.
+        settled: how each stage's positions came to rest, in order; empty with K = 0.
+        state: the past of the token that comes next.
+    """
+
+    logits: Float[Tensor, "B T V"]
+    settled: tuple[Settling, ...]
+    state: StreamState
+
+
+class Stage(nn.Module):
+    """One coupling to the past and one energy to settle in.
+
+        s ← s + c(s)          s ← s + Δ_k(-∇E(s)),  k = 0 … K - 1
+
+    Args:
+        config: shape and physics; with K = 0 there is no energy.
+        generator: source of the initial weights.
+    """
+
+    def __init__(self, config: StreamConfig, generator: torch.Generator) -> None:
+        super().__init__()
+        self.coupling = CausalCoupling(
+            config.state_dim,
+            config.channels,
+            config.coupling_taps,
+            config.shortest_memory,
+            config.longest_memory,
+            generator,
+        )
+        self.memory: Memory | None = None
+        self.metric: Metric | None = None
+        if config.num_dynamics_steps > 0:
+            self.memory = make_memory(config, generator)
+            self.metric = Metric(config.state_dim, config.num_dynamics_steps)
+
+
+class StreamModel(nn.Module):
+    """Embeds tokens, takes them through L stages, reads every position with the same table.
+
+        s_t = √D · e_t / ‖e_t‖ at the start          logits_t = E · s_t / rms(s_t) at the end
+
+    All positions of a stretch are computed at once; nothing but the couplings looks back, and
+    nothing looks ahead. Reading a text in pieces, each with the state that the piece before left,
+    gives the same logits as reading it whole.
+
+    Args:
+        config: shape and physics.
+        vocab_size: V.
+        generator: source of the initial weights.
+    """
+
+    def __init__(self, config: StreamConfig, vocab_size: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.vocab_size = vocab_size
+        self.embedding = nn.Parameter(torch.empty(vocab_size, config.state_dim))
+        nn.init.normal_(self.embedding, std=TABLE_SCALE, generator=generator)
+        self.stages = nn.ModuleList(Stage(config, generator) for _ in range(config.num_stages))
+
+    def forward(
+        self,
+        tokens: Text,
+        *,
+        state: StreamState | None = None,
+        steps: int | None = None,
+        generator: torch.Generator | None = None,
+        keep_energy: bool = False,
+        keep_path: bool = False,
+    ) -> StreamReading:
+        """Read a stretch of B texts.
+
+        Args:
+            tokens: (B, T) ids, T ≥ 1.
+            state: the past of these texts; None where they begin.
+            steps: relaxation steps of each stage instead of the configured number.
+            generator: noise of breaks, and of dropout and random steps in training mode.
+            keep_energy: measure the energy of every position at every step.
+            keep_path: return the states at every step.
+
+        Raises:
+            UserError: the state belongs to other texts or another model, or noise is needed and
+                no generator came.
+        """
+        past = self.start(len(tokens)) if state is None else self._fitting(state, len(tokens))
+        states = F.rms_norm(F.embedding(tokens, self.embedding), (self.config.state_dim,))
+        states = drop(states, self.config.embedding_dropout, generator, training=self.training)
+        taken = self.steps(generator) if steps is None else steps
+        pasts: list[Past] = []
+        settled: list[Settling] = []
+        for stage, before in zip(self.stages, past.pasts, strict=True):
+            assert isinstance(stage, Stage)
+            felt, after = stage.coupling(states, before)
+            states = states + felt
+            pasts.append(after)
+            slope = self.slope(stage)
+            if slope is None:
+                continue
+            rest = settle(
+                states,
+                slope,
+                steps=taken,
+                generator=generator,
+                gradient_steps=self.config.gradient_steps,
+                keep_energy=keep_energy,
+                keep_path=keep_path,
+            )
+            states = rest.state
+            settled.append(rest)
+        states = drop(states, self.config.readout_dropout, generator, training=self.training)
+        return StreamReading(self.read(states), tuple(settled), StreamState(tuple(pasts)))
+
+    def prefill(
+        self, tokens: Text, state: StreamState | None = None, *, steps: int | None = None
+    ) -> tuple[Logits, StreamState]:
+        """Read a stretch of B texts and return the logits (B, V) of what follows it."""
+        reading = self(tokens, state=state, steps=steps, generator=_quiet(tokens.device))
+        return reading.logits[:, -1], reading.state
+
+    def step(
+        self, token: Int64[Tensor, " B"], state: StreamState, *, steps: int | None = None
+    ) -> tuple[Logits, StreamState]:
+        """Read one more token of each of B texts; the same cost wherever in a text it stands."""
+        return self.prefill(token[:, None], state, steps=steps)
+
+    def start(self, rows: int) -> StreamState:
+        """The past of B texts of which nothing has been read."""
+        return StreamState(tuple(stage.coupling.start(rows) for stage in self._stages()))
+
+    def read(self, states: Stream) -> Float[Tensor, "B T V"]:
+        """Logits of the token after each position."""
+        return F.linear(F.rms_norm(states, (self.config.state_dim,)), self.embedding)
+
+    def slope(self, stage: Stage) -> Slope | None:
+        """What the positions of a stage settle in; None without an energy."""
+        config = self.config
+        if stage.memory is None or stage.metric is None:
+            return None
+        terms: list[Memory] = [stage.memory]
+        if config.anchor_strength:
+            terms.append(AnchorWell(self._anchors(), config.anchor_strength))
+        return Slope(
+            terms=terms,
+            metric=stage.metric,
+            guarded=config.descent,
+            tolerance=config.relax_tolerance or None,
+            breaks=config.break_rule,
+        )
+
+    def steps(self, generator: torch.Generator | None) -> int:
+        """Relaxation steps of the next stretch: K, or in training with random steps 1 … 2K.
+
+        The draw is a function of the seed that the generator was last given, so it needs no
+        answer from the device.
+        """
+        wanted = self.config.num_dynamics_steps
+        if not (self.training and self.config.random_steps and wanted):
+            return wanted
+        if generator is None:
+            raise UserError(
+                "Random steps need a random generator in training mode, none came. "
+                "Pass generator=…, or call model.eval()."
+            )
+        seed = hashlib.sha256(f"steps/{generator.initial_seed()}".encode()).digest()
+        return 1 + int.from_bytes(seed[:8], "big") % (2 * wanted)
+
+    def parameter_counts(self) -> ParameterCounts:
+        """How many numbers training adjusts."""
+        return count_parameters(self, self.embedding)
+
+    def _stages(self) -> list[Stage]:
+        return [stage for stage in self.stages if isinstance(stage, Stage)]
+
+    def _anchors(self) -> Anchors:
+        table = F.rms_norm(self.embedding.detach(), (self.config.state_dim,))
+        return Anchors(table, lambda row: self.read(row)[:, 0], self.config.anchor_candidates)
+
+    def _fitting(self, state: StreamState, rows: int) -> StreamState:
+        own = self.start(rows)
+        shapes = [[(past.recent.shape, past.field.shape) for past in s.pasts] for s in (own, state)]
+        if shapes[0] != shapes[1]:
+            raise UserError(
+                f"The state of a stream must come from this model and have {rows} rows; "
+                f"one of {len(state.pasts)} stages and {state.rows} rows came."
+            )
+        return state
+
+
+def make_memory(config: StreamConfig, generator: torch.Generator) -> Memory:
+    """The energy that a configuration names."""
+    if config.memory == "log-sum-exp":
+        return LogSumExpMemory(
+            config.state_dim, config.memory_patterns, config.num_waves, generator
+        )
+    kind = GatedMemory if config.memory == "gated" else RectifiedMemory
+    return kind(config.state_dim, config.memory_patterns, generator)
+
+
+def _quiet(device: torch.device) -> torch.Generator:
+    """A generator at a fixed seed: outside training every token meets the same noise."""
+    return torch.Generator(device=device).manual_seed(0)

@@ -1,0 +1,133 @@
+"""The settling of a stream: downhill, each position by itself, its gradient where it was asked."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from boggers.dynamics.breaks import BreakRule
+from boggers.dynamics.settle import Settling, Slope, settle
+from boggers.errors import UserError
+from boggers.field.memory import GatedMemory
+from boggers.field.metric import Metric
+
+WIDTH = 16
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def slope(steepness: float = 1.0) -> Slope:
+    memory = GatedMemory(WIDTH, 24, generator())
+    memory.value.data *= 10 * steepness
+    return Slope(terms=[memory], metric=Metric(WIDTH, 3))
+
+
+def states(rows: int = 3, length: int = 7) -> Tensor:
+    return torch.randn(rows, length, WIDTH, generator=generator(1))
+
+
+def rises(settled: Settling) -> Tensor:
+    """How far the energy rose at any step of any position; 0 where it never did."""
+    assert settled.energy is not None
+    return settled.energy.diff(dim=0).clamp_min(0).amax(0)
+
+
+def test_a_guarded_descent_never_rises_anywhere() -> None:
+    steep = slope(steepness=50.0)
+    assert rises(settle(states(64, 64), steep, steps=6)).max() > 0, "the guard has nothing to do"
+    settled = settle(states(64, 64), replace(steep, guarded=True), steps=6)
+    assert rises(settled).max() == 0
+    assert settled.energy is not None
+    assert (settled.energy[-1] < settled.energy[0]).float().mean() > 0.99
+
+
+def test_small_steps_never_rise_unguarded() -> None:
+    gentle = slope()
+    gentle.metric.log_rate.data -= 5.0
+    gentle.metric.circulation.data *= 0.01
+    assert rises(settle(states(), gentle, steps=5)).max() < 1e-6
+
+
+def test_what_is_asked_for_is_returned() -> None:
+    settled = settle(states(), slope(), steps=2, keep_path=True)
+    assert settled.energy is not None
+    assert settled.energy.shape == (3, 3, 7)
+    assert settled.path is not None
+    assert len(settled.path) == 3
+    assert torch.equal(settled.path[-1], settled.state)
+    last = (settled.path[2] - settled.path[1]).norm(dim=-1) / settled.path[2].norm(dim=-1)
+    torch.testing.assert_close(settled.residual, last)
+    assert (settled.steps == 2).all()
+
+
+def test_no_steps_leave_the_start() -> None:
+    start = states()
+    settled = settle(start, slope(), steps=0)
+    assert torch.equal(settled.state, start)
+    assert (settled.residual == 0).all()
+    assert (settled.steps == 0).all()
+
+
+def test_a_resting_position_stays_while_others_go_on() -> None:
+    patient = replace(slope(), tolerance=0.05)
+    settled = settle(states(8, 32), patient, steps=6, keep_path=True)
+    assert settled.path is not None
+    assert 1 <= settled.steps.min() < settled.steps.max()
+    for taken in range(1, 6):
+        rested = settled.steps == taken
+        assert torch.equal(settled.path[taken][rested], settled.state[rested])
+    assert (settled.residual[settled.steps < 6] < 0.05).all()
+
+
+@pytest.mark.parametrize("tolerance", [None, 0.05])
+@pytest.mark.parametrize("guarded", [False, True])
+@pytest.mark.parametrize("kind", [None, "directional", "gaussian"])
+def test_a_position_settles_as_it_would_alone(
+    tolerance: float | None, guarded: bool, kind: str | None
+) -> None:
+    breaks = None
+    if kind is not None:
+        breaks = BreakRule(kind=kind, tense=0.02, calm=0.01, patience=1)  # type: ignore[arg-type]
+    own = replace(slope(), tolerance=tolerance, guarded=guarded, breaks=breaks)
+    start = states()
+    together = settle(start, own, steps=4, generator=generator(2))
+    alone = settle(start[1:2, 4:5], own, steps=4, generator=generator(2))
+    torch.testing.assert_close(alone.state[0, 0], together.state[1, 4], rtol=1e-5, atol=1e-6)
+    assert alone.steps[0, 0] == together.steps[1, 4]
+    assert alone.breaks[0, 0] == together.breaks[1, 4]
+    if kind is not None:
+        assert together.breaks.sum() > 0
+
+
+def test_a_rejected_break_never_raises_the_energy() -> None:
+    rule = BreakRule(tense=0.02, calm=0.01, patience=1, strength=2.0)
+    wild, tame = (replace(slope(), breaks=replace(rule, reject=r)) for r in (False, True))
+    counts = [settle(states(8, 32), s, steps=4).breaks.sum() for s in (wild, tame)]
+    assert 0 < counts[1] < counts[0]
+
+
+def test_gaussian_breaks_need_a_generator() -> None:
+    rule = BreakRule(kind="gaussian", tense=0.02, calm=0.01)
+    with pytest.raises(UserError, match="random generator"):
+        settle(states(), replace(slope(), breaks=rule), steps=1)
+
+
+def test_gradients_travel_back_as_far_as_asked() -> None:
+    def gradient(last: int | None) -> tuple[Tensor, Tensor]:
+        own, start = slope(), states().requires_grad_()
+        settled = settle(start, own, steps=3, gradient_steps=last, keep_energy=False)
+        settled.state.square().mean().backward()
+        assert isinstance(own.terms[0], GatedMemory)
+        assert own.terms[0].key.grad is not None
+        assert start.grad is not None
+        return own.terms[0].key.grad, start.grad
+
+    keys, starts = zip(*(gradient(last) for last in (None, 3, 2, 1)), strict=True)
+    assert torch.equal(keys[0], keys[1])
+    assert torch.equal(starts[0], starts[1])
+    assert not torch.allclose(keys[1], keys[2])
+    assert not torch.allclose(keys[2], keys[3])
+    assert starts[3].abs().sum() > 0

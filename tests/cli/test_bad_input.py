@@ -138,11 +138,11 @@ def test_a_checkpoint_of_another_architecture(
 ) -> None:
     for checkpoint in (run_copy / "checkpoints").iterdir():
         shape = checkpoint / "model.json"
-        write_json(shape, {**read_json(shape), "architecture": "stream"})
+        write_json(shape, {**read_json(shape), "architecture": "crystal"})
         sums = read_json(checkpoint / MANIFEST)
         write_json(checkpoint / MANIFEST, {**sums, shape.name: checksum(shape)})
     said = refused(verb[0], str(run_copy), *verb[1:])
-    assert "stream" in said
+    assert "crystal" in said
     assert "architecture" in said
 
 

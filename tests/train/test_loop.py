@@ -83,7 +83,7 @@ def test_every_part_is_told(make_config: MakeConfig) -> None:
     assert [event.step for event in listener.evals] == [total // 2, total]
     assert listener.results == [result]
     last = listener.steps[-1]
-    assert last.tokens == result.tokens == 2 * len(prepared.windows)
+    assert last.tokens == result.tokens == 2 * len(prepared.rows)
     assert last.tokens_per_second > 0
     assert last.seconds_left == 0.0
     assert last.row is not None
@@ -96,10 +96,10 @@ def test_every_part_is_told(make_config: MakeConfig) -> None:
 def test_the_last_batch_of_an_epoch_may_be_smaller(make_config: MakeConfig) -> None:
     prepared, _, listener = run(make_config(max_epochs=1))
     tokens = [event.tokens for event in listener.steps]
-    assert len(prepared.windows) % 32 != 0
+    assert len(prepared.rows) % 32 != 0
     assert tokens[0] == 32
-    assert tokens[-1] - tokens[-2] == len(prepared.windows) % 32
-    assert tokens[-1] == len(prepared.windows)
+    assert tokens[-1] - tokens[-2] == len(prepared.rows) % 32
+    assert tokens[-1] == len(prepared.rows)
 
 
 def test_the_same_seed_gives_the_same_run_and_another_another(

@@ -41,7 +41,7 @@ def test_the_default_is_plain_cross_entropy_alone(model: WindowModel, batch: Bat
     torch.testing.assert_close(loss.total, losses.plain_cross_entropy(logits, batch.targets))
     assert list(loss.parts) == ["train_ce"]
     assert loss.parts["train_ce"] == loss.total
-    assert loss.relaxation.path is None
+    assert set(loss.settling) == {"residual", "steps_used", "breaks", "tension", "energy"}
 
 
 def test_the_total_is_the_weighted_sum_of_the_parts(model: WindowModel, batch: Batch) -> None:
@@ -82,8 +82,13 @@ def test_a_given_weight_beats_the_modes(model: WindowModel, batch: Batch) -> Non
 
 
 def test_the_path_is_kept_only_for_the_contrast(model: WindowModel, batch: Batch) -> None:
-    assert evaluate(model, batch, readout_auxiliary_weight=1.0).relaxation.path is None
-    assert evaluate(model, batch, trajectory_contrast_weight=1.0).relaxation.path is not None
+    asked: list[bool] = []
+    model.register_forward_pre_hook(
+        lambda _, args, kwargs: asked.append(kwargs["keep_path"]), with_kwargs=True
+    )
+    evaluate(model, batch, readout_auxiliary_weight=1.0)
+    evaluate(model, batch, trajectory_contrast_weight=1.0)
+    assert asked == [False, True]
 
 
 def test_smoothing_is_trained_on_but_not_reported(model: WindowModel, batch: Batch) -> None:

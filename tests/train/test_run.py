@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from boggers.errors import UserError
+from boggers.model.stream import StreamConfig
 from boggers.train.run import Run, RunConfig, TrainConfig, choose_device, new_folder
 
 MakeConfig = Callable[..., RunConfig]
@@ -69,8 +70,27 @@ class TestConfig:
             TrainConfig(resume="auto", resume_checkpoint=tmp_path)
 
     def test_batch_tokens_override_the_batch_size(self) -> None:
-        assert TrainConfig(batch_size=8).windows_per_step == 8
-        assert TrainConfig(batch_size=8, batch_tokens=100).windows_per_step == 100
+        assert RunConfig(train=TrainConfig(batch_size=8)).rows_per_step == 8
+        train = TrainConfig(batch_size=8, batch_tokens=96)
+        assert RunConfig(train=train).rows_per_step == 96
+        stream = StreamConfig(sequence_length=32)
+        assert RunConfig(architecture="stream", model=stream, train=train).rows_per_step == 3
+
+    def test_batch_tokens_fill_whole_sequences(self) -> None:
+        with pytest.raises(UserError, match="multiple of --sequence-length 32"):
+            RunConfig(
+                architecture="stream",
+                model=StreamConfig(sequence_length=32),
+                train=TrainConfig(batch_tokens=100),
+            )
+
+    def test_an_architecture_has_its_own_options(self) -> None:
+        with pytest.raises(UserError, match="those of window came"):
+            RunConfig(architecture="stream")
+        stream = RunConfig(architecture="stream", model=StreamConfig(num_stages=3))
+        assert RunConfig.from_json(stream.to_json()) == stream
+        with pytest.raises(UserError, match="no architecture 'crystal'"):
+            RunConfig.from_json({**stream.to_json(), "architecture": "crystal"})
 
 
 class TestFolder:

@@ -12,6 +12,7 @@ import tyro
 
 from boggers.cli.parse import parse
 from boggers.errors import UserError
+from boggers.model.architectures import CONFIGS, named
 from boggers.recipes import RECIPES, recipe
 from boggers.train.run import RunConfig, new_folder
 
@@ -46,9 +47,11 @@ def read_configuration(argv: Sequence[str]) -> RunConfig:
     """
     name = argv[0] if argv and not argv[0].startswith("-") else None
     base = RunConfig() if name is None else recipe(name)
-    file = _config_file(argv)
+    path = _value_of(argv, "--config")
+    file = None if path is None else Path(path)
     if file is not None:
         base = from_toml(file, base)
+    base = _of_architecture(base, _value_of(argv, "--architecture") or base.architecture)
     options = parse(
         TrainOptions,
         argv,
@@ -80,7 +83,8 @@ def from_toml(file: Path, base: RunConfig) -> RunConfig:
         raise UserError(f"--config {file} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise UserError(f"--config {file} must hold TOML, but is not: {error}.") from error
-    whole = base.to_json()
+    architecture = str(settings.get("architecture", base.architecture))
+    whole = _of_architecture(base, architecture).to_json()
     for key, value in settings.items():
         _place(whole, key, value)
     try:
@@ -113,11 +117,19 @@ def _unknown(key: str, whole: dict[str, Any]) -> str:
     return f"There is no setting {key!r} in a run's configuration. {hint}"
 
 
-def _config_file(argv: Sequence[str]) -> Path | None:
-    """The value of `--config`, which must be known before the other flags are read over it."""
+def _of_architecture(base: RunConfig, architecture: str) -> RunConfig:
+    """`base`, its model's options those of another architecture if it was of another."""
+    name = named(architecture)
+    if isinstance(base.model, CONFIGS[name]):
+        return base
+    return dataclasses.replace(base, architecture=name, model=CONFIGS[name]())
+
+
+def _value_of(argv: Sequence[str], flag: str) -> str | None:
+    """The value of a flag that must be known before the others are read."""
     for index, argument in enumerate(argv):
-        if argument == "--config" and index + 1 < len(argv):
-            return Path(argv[index + 1])
-        if argument.startswith("--config="):
-            return Path(argument.partition("=")[2])
+        if argument == flag and index + 1 < len(argv):
+            return argv[index + 1]
+        if argument.startswith(f"{flag}="):
+            return argument.partition("=")[2]
     return None

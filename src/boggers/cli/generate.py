@@ -30,6 +30,13 @@ class GenerateOptions:
     seed: int = 42
     """Fixes the random draws: the same seed says the same."""
 
+    relax_steps: Annotated[int | None, tyro.conf.arg(aliases=("--max-relax-steps",))] = None
+    """Let states settle for so many steps at most, instead of those of the training."""
+
+    relax_tolerance: float | None = None
+    """Let a window rest once its energy changes by less than this in a step; a position of a
+    stream, once a step moves it by less than this share of its length."""
+
     device: str = "auto"
     """auto (CUDA if there is one, else the processor), cpu, cuda, cuda:1, mps."""
 
@@ -38,6 +45,10 @@ class GenerateOptions:
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise UserError(f"--max-tokens must be at least 1; it is {self.max_tokens}.")
+        if self.relax_steps is not None and self.relax_steps < 0:
+            raise UserError(f"--relax-steps must be at least 0; it is {self.relax_steps}.")
+        if self.relax_tolerance is not None and self.relax_tolerance < 0:
+            raise UserError(f"--relax-tolerance must be at least 0; it is {self.relax_tolerance}.")
 
 
 def run(argv: list[str]) -> None:
@@ -49,7 +60,12 @@ def run(argv: list[str]) -> None:
         description="Continue a prompt with a trained run.",
     )
     prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
-    engine = Engine.load(options.run, device=choose_device(options.device))
+    engine = Engine.load(
+        options.run,
+        device=choose_device(options.device),
+        relax_steps=options.relax_steps,
+        relax_tolerance=options.relax_tolerance,
+    )
     print(prompt, end="", flush=True)
     for piece in engine.stream(
         prompt, max_tokens=options.max_tokens, sampling=options.sampling, seed=options.seed

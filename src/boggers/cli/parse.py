@@ -50,7 +50,7 @@ def parse(
                 prog=program,
                 description=description,
                 default=default,
-                config=(tyro.conf.OmitArgPrefixes,),
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands),
             )
     except SystemExit as end:
         if not end.code:

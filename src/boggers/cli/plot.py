@@ -9,8 +9,10 @@ import tyro
 
 from boggers.cli.parse import parse
 from boggers.infer.engine import Engine
+from boggers.model.window import WindowModel
 from boggers.plots.curves import draw_training
 from boggers.plots.settling import draw_settling
+from boggers.plots.stream import draw_stream
 from boggers.train.run import Run
 
 PROMPTS = ("The people of the", "In the beginning there was", "We have seen that")
@@ -25,7 +27,8 @@ class PlotOptions:
     """The folder of the run."""
 
     prompt: tuple[str, ...] = ()
-    """Texts whose settling is drawn, at most five; the beginnings of the run's samples if none."""
+    """Texts whose settling is drawn, at most five (a stream: the first); the beginnings of the
+    run's samples if none."""
 
 
 def run(argv: list[str]) -> None:
@@ -54,13 +57,19 @@ def draw_run(folder: Path, prompts: Sequence[str] = ()) -> list[Path]:
     drawn = draw_training(Run(folder).metrics, folder / "plots" / "training")
     if engine.model.config.num_dynamics_steps > 0:
         chosen = prompts or _beginnings(folder, engine) or PROMPTS
-        drawn += draw_settling(engine, chosen, folder / "plots" / "settling")
+        target = folder / "plots" / "settling"
+        if isinstance(engine.model, WindowModel):
+            drawn += draw_settling(engine, chosen, target)
+        else:
+            drawn += draw_stream(engine, chosen[0], target)
     return drawn
 
 
 def _beginnings(folder: Path, engine: Engine) -> list[str]:
-    """The first window of every sample: the held-out text that it was to continue."""
+    """The first window of every sample, or a stream's whole samples."""
     files = sorted((folder / "samples").glob("*.txt"))
     texts = [file.read_text(encoding="utf-8") for file in files]
+    if not isinstance(engine.model, WindowModel):
+        return texts
     window = engine.model.config.window_size
     return [engine.tokenizer.decode(engine.tokenizer.encode(text)[:window]) for text in texts]

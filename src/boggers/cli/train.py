@@ -15,6 +15,8 @@ from boggers.evals.report import evaluate, render
 from boggers.files import write_text
 from boggers.infer.engine import Engine
 from boggers.infer.sampling import Sampling
+from boggers.model.architectures import ModelConfig
+from boggers.model.window import WindowConfig
 from boggers.text.folding import folding_report
 from boggers.text.gpt2 import GPT2Tokenizer
 from boggers.train.loop import fit
@@ -24,6 +26,9 @@ from boggers.train.run import RunConfig
 INTERRUPTED = 130
 SAMPLE_TOKENS = 120
 SAMPLE_CHARACTERS = 100_000
+STREAM_PROMPT = 32
+"""Tokens that a stream is prompted with."""
+
 SAMPLE_PLACES = (0.0, 1 / 3, 2 / 3)
 """Where in the held-out text the prompts of the samples come from."""
 
@@ -87,15 +92,24 @@ def start_report(prepared: Prepared) -> list[str]:
     for number, line in enumerate(prepared.split.report()):
         lines.append(f"{'' if number else 'split':<11}{line}")
     lines.append(
-        f"model      {config.architecture}: W={config.model.window_size}, "
-        f"D={config.model.state_dim}, {config.model.num_waves} waves, "
+        f"model      {config.architecture}: {_shape(config.model)}, "
         f"K={config.model.num_dynamics_steps}; {counts.total:,} parameters, "
         f"{counts.embedding:,} of them the embedding table"
     )
-    todo = f"{prepared.total_steps:,} steps of {config.train.windows_per_step} windows"
+    rows = "windows" if isinstance(config.model, WindowConfig) else "sequences"
+    todo = f"{prepared.total_steps:,} steps of {config.rows_per_step} {rows}"
     at = prepared.progress.step
     lines.append(f"training   {todo}" + (f", continued at step {at:,}" if at else ""))
     return lines
+
+
+def _shape(model: ModelConfig) -> str:
+    if isinstance(model, WindowConfig):
+        return f"W={model.window_size}, D={model.state_dim}, {model.num_waves} waves"
+    return (
+        f"T={model.sequence_length}, D={model.state_dim}, {model.num_stages} stages, "
+        f"{model.memory} memory of {model.memory_patterns}"
+    )
 
 
 def write_samples(prepared: Prepared, console: Console) -> None:
@@ -103,7 +117,8 @@ def write_samples(prepared: Prepared, console: Console) -> None:
     folder = prepared.run.folder
     source = prepared.split.held_out or prepared.split.train
     engine = Engine.load(folder, device=prepared.device)
-    window = prepared.config.model.window_size
+    model = prepared.config.model
+    window = model.window_size if isinstance(model, WindowConfig) else STREAM_PROMPT
     for number, place in enumerate(SAMPLE_PLACES, start=1):
         start = source.start + int(place * max(0, len(source) - window))
         prompt = prepared.tokenizer.decode(prepared.corpus.ids[start : start + window].tolist())

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from boggers.data.permutation import Permutation
+from boggers.data.windows import Batch
 from boggers.errors import UserError
 
 OFFSET = 1
@@ -56,9 +57,32 @@ class Sequences:
         starts = np.empty_like(numbers)
         for epoch in np.unique(numbers // len(self)).tolist():
             here = numbers // len(self) == epoch
-            order = Permutation.of(len(self), seed, epoch)
-            places = order(numbers[here] - epoch * len(self))
-            starts[here] = self.start + self._offset(seed, epoch) + places * self.length
+            starts[here] = self._starts(seed, epoch, numbers[here] - epoch * len(self))
+        return self._at(starts)
+
+    def epoch_batch(self, seed: int, epoch: int, index: int, size: int) -> Batch:
+        """Batch `index` of one epoch: contexts (B, T) and, one token on, their targets (B, T).
+
+        An epoch's batches hold every one of its stretches exactly once; the last has what is left.
+
+        Raises:
+            IndexError: the epoch has no such batch.
+        """
+        places = np.arange(index * size, min((index + 1) * size, len(self)), dtype=np.int64)
+        if index < 0 or len(places) == 0:
+            raise IndexError(f"an epoch has no batch {index} of {size} sequences")
+        tokens = self._at(self._starts(seed, epoch, places))
+        return Batch(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
+
+    def _starts(self, seed: int, epoch: int, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the stretches at these places of an epoch's order begin."""
+        order = Permutation.of(len(self), seed, epoch)
+        starts: NDArray[np.int64] = (
+            self.start + self._offset(seed, epoch) + order(places) * self.length
+        )
+        return starts
+
+    def _at(self, starts: NDArray[np.int64]) -> Tensor:
         spans = starts[:, None] + np.arange(self.length + 1)
         return torch.from_numpy(np.asarray(self.ids[spans], dtype=np.int64))
 

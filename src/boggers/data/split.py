@@ -81,7 +81,11 @@ class Split:
 
 
 def split(
-    n_tokens: int, val_fraction: float, window: int, minimum_windows: int = MINIMUM_WINDOWS
+    n_tokens: int,
+    val_fraction: float,
+    window: int,
+    minimum_windows: int = MINIMUM_WINDOWS,
+    flag: str = "--window-size",
 ) -> Split:
     """Cut n tokens into training, a gap of W and a held-out end.
 
@@ -94,6 +98,7 @@ def split(
         val_fraction: f, the share to hold out, 0 ≤ f < 1; 0 holds out nothing.
         window: W, at least 1.
         minimum_windows: how many held-out windows are wanted.
+        flag: the option that sets W, for messages.
 
     Raises:
         UserError: f is out of range, or the text has no window of W tokens and a target.
@@ -101,9 +106,9 @@ def split(
     check_val_fraction(val_fraction)
     if n_tokens < window + 1:
         raise UserError(
-            f"Training with --window-size {window} needs at least {window + 1} tokens; the text "
+            f"Training with {flag} {window} needs at least {window + 1} tokens; the text "
             f"has {n_tokens}. Use a longer text (--corpus synthetic generates one) or a smaller "
-            "--window-size."
+            f"{flag}."
         )
     train, held_out = range(n_tokens), range(n_tokens, n_tokens)
     if val_fraction > 0.0 and n_tokens >= _least_to_split(window):

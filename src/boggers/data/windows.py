@@ -14,11 +14,11 @@ from boggers.errors import UserError
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows that are seen together.
+    """Windows, or sequences, that are seen together.
 
     Attributes:
-        contexts: int64 (B, W), the tokens of each window.
-        targets: int64 (B,), the token after each window.
+        contexts: int64 (B, W), the tokens of each window; (B, T) of each sequence.
+        targets: int64 (B,), the token after each window; (B, T), after each token of a sequence.
     """
 
     contexts: Tensor

@@ -47,7 +47,7 @@ class Report:
     steps: int
     """Optimiser steps."""
     relax_steps: int
-    """Relaxation steps per window."""
+    """Most relaxation steps of a window, or of a position in each stage."""
     mean_tension: float
     mean_energy: float
     mean_residual: float
@@ -66,6 +66,7 @@ def evaluate(
     *,
     corpus: str | None = None,
     relax_steps: int | None = None,
+    relax_tolerance: float | None = None,
     device: str = "cpu",
 ) -> Report:
     """Measure the newest checkpoint of a run.
@@ -78,6 +79,7 @@ def evaluate(
         run_dir: the run.
         corpus: another text.
         relax_steps: relaxation steps instead of the trained number.
+        relax_tolerance: let what moves less than this rest.
         device: where to compute.
 
     Raises:
@@ -85,7 +87,9 @@ def evaluate(
     """
     run = Run(Path(run_dir))
     config = run.load_config()
-    engine = Engine.load(run.folder, device)
+    engine = Engine.load(
+        run.folder, device, relax_steps=relax_steps, relax_tolerance=relax_tolerance
+    )
     own = tokenise(config.data, engine.tokenizer)
     recorded = read_json(run.data_file)
     if own.key != recorded["key"]:
@@ -105,8 +109,8 @@ def evaluate(
             f"{run.folder} holds out no text to measure on. Give one with --corpus, "
             "or train with --val-fraction above 0."
         )
-    report = _measure(engine, run, learnt, measured, start, stop, relax_steps, corpus)
-    if corpus is None and relax_steps is None:
+    report = _measure(engine, run, learnt, measured, start, stop, corpus)
+    if corpus is None and relax_steps is None and relax_tolerance is None:
         write_json(run.folder / EVALUATION, report.to_json())
     return report
 
@@ -148,10 +152,9 @@ def _measure(
     measured: TokenCorpus,
     start: int,
     stop: int,
-    relax_steps: int | None,
     corpus: str | None,
 ) -> Report:
-    found = score(engine.model, measured.ids, start, stop, steps=relax_steps)
+    found = score(engine.model, measured.ids, start, stop)
     n_bytes = int(measured.byte_lengths[start:stop].sum(dtype=np.int64))
     baselines = {
         name: Baseline(ce=nats / found.tokens, bpb=bits_per_byte(nats, n_bytes))
@@ -171,7 +174,7 @@ def _measure(
         train_tokens=progress["tokens"],
         seconds=progress["seconds"],
         steps=progress["step"],
-        relax_steps=engine.model.config.num_dynamics_steps if relax_steps is None else relax_steps,
+        relax_steps=engine.model.config.num_dynamics_steps,
         mean_tension=found.tension,
         mean_energy=found.energy,
         mean_residual=found.residual,

@@ -8,8 +8,11 @@ import torch
 from boggers.dynamics.record import Relaxation
 from boggers.errors import UserError
 from boggers.files import MANIFEST, read_json, verify_folder
+from boggers.infer.decoder import decoder_for, window_contexts
 from boggers.infer.noise import breaking_noise
 from boggers.infer.sampling import Sampling, next_ids
+from boggers.model.architectures import Model, settle_otherwise
+from boggers.model.stream import StreamReading
 from boggers.model.weights import load_model
 from boggers.model.window import WindowModel
 from boggers.text.base import Tokenizer
@@ -26,7 +29,7 @@ class Engine:
         tokenizer: of the same vocabulary.
     """
 
-    def __init__(self, model: WindowModel, tokenizer: Tokenizer) -> None:
+    def __init__(self, model: Model, tokenizer: Tokenizer) -> None:
         if model.vocab_size != tokenizer.vocab_size:
             raise UserError(
                 f"The model knows {model.vocab_size:,} tokens, the tokenizer "
@@ -37,19 +40,34 @@ class Engine:
 
     @classmethod
     def load(
-        cls, run_dir: Path | str, device: torch.device | str = "cpu", step: int | None = None
+        cls,
+        run_dir: Path | str,
+        device: torch.device | str = "cpu",
+        step: int | None = None,
+        *,
+        relax_steps: int | None = None,
+        relax_tolerance: float | None = None,
     ) -> "Engine":
         """Open the newest whole checkpoint of a run, or that of a given step.
 
+        Args:
+            run_dir: the run.
+            device: where to compute.
+            step: the step of the checkpoint.
+            relax_steps: relaxation steps instead of the trained number.
+            relax_tolerance: let what moves less than this rest; see `settle_otherwise`.
+
         Raises:
             UserError: there is no such run or checkpoint, it is damaged, or its tokenizer is not
-                the one it was trained with.
+                the one it was trained with; or it cannot settle as asked.
         """
         folder = Path(run_dir)
         checkpoint = find_checkpoint(folder, step)
         trained_with = read_json(checkpoint / STATE)["origin"]["tokenizer"]
         tokenizer = load_tokenizer(folder / TOKENIZER, trained_with)
-        return cls(load_model(checkpoint, device), tokenizer)
+        model = load_model(checkpoint, device)
+        settle_otherwise(model, relax_steps, relax_tolerance)
+        return cls(model, tokenizer)
 
     def generate(
         self, prompt: str, *, max_tokens: int, sampling: Sampling | None = None, seed: int = 42
@@ -63,20 +81,26 @@ class Engine:
     ) -> Iterator[str]:
         """What follows the prompt, a piece of text at a time."""
         ids = self._start(prompt)
-        prefix = len(self.tokenizer.decode(ids))
+        # Only the latest ids are decoded, so that a piece costs the same wherever it stands.
+        base = max(0, len(ids) - 1)
+        prefix = len(self.tokenizer.decode(ids[base:]))
         generators = [torch.Generator().manual_seed(seed)]
         sampling = sampling or Sampling()
+        decoder = decoder_for(self.model)
         for _ in range(max_tokens):
-            token = self._next([ids], sampling, generators)[0]
+            with torch.inference_mode():
+                logits = decoder.follow([ids])
+            token = next_ids(logits, [ids], sampling, generators)[0]
             if sampling.stop_at_separator and token == self.tokenizer.separator_id:
                 break
             ids.append(token)
-            text = self.tokenizer.decode(ids)
+            text = self.tokenizer.decode(ids[base:])
             # A character may be spread over several tokens: wait until it is whole.
             if not text.endswith("\ufffd"):
                 yield text[prefix:]
-                prefix = len(text)
-        rest = self.tokenizer.decode(ids)[prefix:]
+                base = len(ids) - 1
+                prefix = len(self.tokenizer.decode(ids[base:]))
+        rest = self.tokenizer.decode(ids[base:])[prefix:]
         if rest:
             yield rest
 
@@ -111,45 +135,55 @@ class Engine:
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         sampling = sampling or Sampling()
         going = list(range(len(rows)))
+        decoder = decoder_for(self.model)
         for _ in range(max_tokens):
             if not going:
                 break
-            drawn = self._next([rows[i] for i in going], sampling, [generators[i] for i in going])
-            if sampling.stop_at_separator:
-                pairs = list(zip(going, drawn, strict=True))
-                pairs = [(i, token) for i, token in pairs if token != self.tokenizer.separator_id]
-                going, drawn = [i for i, _ in pairs], [token for _, token in pairs]
-            for i, token in zip(going, drawn, strict=True):
-                rows[i].append(token)
+            texts = [rows[i] for i in going]
+            with torch.inference_mode():
+                logits = decoder.follow(texts)
+            drawn = next_ids(logits, texts, sampling, [generators[i] for i in going])
+            ended = self.tokenizer.separator_id if sampling.stop_at_separator else None
+            kept = [place for place, token in enumerate(drawn) if token != ended]
+            for place in kept:
+                rows[going[place]].append(drawn[place])
+            if len(kept) < len(going):
+                decoder.keep(kept)
+                going = [going[place] for place in kept]
         return rows
 
     def trace(self, prompt: str, *, steps: int | None = None) -> Relaxation:
-        """How the window at the end of the prompt settles, with its curves and its path."""
+        """How the window at the end of the prompt settles, with its curves and its path.
+
+        Raises:
+            UserError: the model is no window model.
+        """
+        if not isinstance(self.model, WindowModel):
+            raise UserError("Only a window model settles a window; a stream's positions: follow.")
         with torch.inference_mode():
-            contexts = self._contexts([self._start(prompt)])
+            contexts = window_contexts(self.model, [self._start(prompt)])
             noise = breaking_noise(contexts.device)
             return self.model.settle(contexts, steps=steps, generator=noise, keep_path=True)
+
+    def follow(self, prompt: str, *, steps: int | None = None) -> StreamReading:
+        """How every position of the prompt settles in every stage, with its energies and paths.
+
+        Raises:
+            UserError: the model is no stream model.
+        """
+        if isinstance(self.model, WindowModel):
+            raise UserError("Only a stream model settles every position; a window's: trace.")
+        with torch.inference_mode():
+            tokens = torch.tensor([self._start(prompt)], device=self.model.embedding.device)
+            noise = breaking_noise(tokens.device)
+            reading: StreamReading = self.model(
+                tokens, steps=steps, generator=noise, keep_energy=True, keep_path=True
+            )
+            return reading
 
     def _start(self, prompt: str) -> list[int]:
         """The prompt's ids; an empty prompt is the separator, or id 0 without one."""
         return self.tokenizer.encode(prompt) or [self.tokenizer.separator_id or 0]
-
-    def _next(
-        self,
-        rows: Sequence[Sequence[int]],
-        sampling: Sampling,
-        generators: Sequence[torch.Generator],
-    ) -> list[int]:
-        with torch.inference_mode():
-            contexts = self._contexts(rows)
-            logits = self.model(contexts, generator=breaking_noise(contexts.device)).logits
-        return next_ids(logits, rows, sampling, generators)
-
-    def _contexts(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
-        """The last W ids of every row; shorter rows repeat their first id to the left."""
-        window = self.model.config.window_size
-        padded = [[row[0]] * (window - len(row)) + list(row[-window:]) for row in rows]
-        return torch.tensor(padded, device=self.model.embedding.device)
 
 
 def load(

@@ -1,6 +1,6 @@
 """Plain next-token cross-entropy over a stretch of a corpus, every token once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,13 +8,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from boggers.errors import UserError
 from boggers.infer.noise import breaking_noise
+from boggers.model.architectures import Model
+from boggers.model.stream import StreamModel
 from boggers.model.window import WindowModel
-from boggers.shapes import Logits, Targets
 
 BATCH = 512
+"""Windows that settle together."""
+
+STRETCH = 4096
+"""Tokens of a stream that are read at once; also how much is read before the first that counts."""
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -24,8 +32,10 @@ class Score:
     Attributes:
         nats: total of -ln p over the tokens, in float64 from the unshaped logits on.
         tokens: how many were predicted.
-        tension, energy, residual, steps: means over the windows at the end of settling; 0 for a
-            model that takes no steps.
+        tension, energy, residual, steps: means over windows, or over positions, at the end of
+            settling. Of a stream the energy is the sum over its stages, residual and steps are
+            means over them, and there is no tension between positions: 0. All are 0 for a model
+            that takes no steps.
     """
 
     nats: float
@@ -37,21 +47,25 @@ class Score:
 
 
 def score(
-    model: WindowModel,
+    model: Model,
     ids: NDArray[Any],
     start: int,
     stop: int,
     *,
     batch_size: int = BATCH,
     steps: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Score:
-    """Predict ids[start:stop], each from the W tokens before it.
+    """Predict ids[start:stop], each token from those before it.
+
+    A window model sees the W tokens before; where the corpus has fewer, its first id is repeated
+    to the left. A stream model reads on through the whole stretch, beginning 4,096 tokens before
+    it, so every token is predicted from a past that has no edge; the first id of a corpus is
+    predicted from itself.
 
     Args:
         model: in evaluation mode.
-        ids: the corpus, 1-D; the W tokens before `start` serve as the first context. Where the
-            corpus has fewer, its first id is repeated to the left.
+        ids: the corpus, 1-D.
         batch_size: windows settled together; does not change the result beyond rounding.
         steps: relaxation steps instead of the configured number.
         progress: told tokens done and tokens in all.
@@ -61,35 +75,87 @@ def score(
     """
     if stop <= start:
         raise UserError("There are no tokens to score. Give more text or hold out a larger part.")
-    window = model.config.window_size
-    device = model.embedding.device
     sums = dict.fromkeys(("nats", "tension", "energy", "residual", "steps"), 0.0)
+    parts = (
+        _by_stretches(model, ids, start, stop, steps)
+        if isinstance(model, StreamModel)
+        else _by_windows(model, ids, start, stop, batch_size, steps)
+    )
     with torch.inference_mode():
-        for first in range(start, stop, batch_size):
-            last = min(first + batch_size, stop)
-            contexts = torch.from_numpy(_contexts(ids, first, last, window)).to(device)
-            targets = torch.from_numpy(ids[first:last].astype(np.int64)).to(device)
-            reading = model(contexts, steps=steps, generator=breaking_noise(device))
-            sums["nats"] += _nats(reading.logits, targets)
-            settled = reading.relaxation
-            if len(settled.tension):
-                sums["tension"] += float(settled.tension[-1].double().sum())
-                sums["energy"] += float(settled.energy[-1].double().sum())
-            sums["residual"] += float(settled.residual.double().sum())
-            sums["steps"] += float(settled.steps.double().sum())
+        for done, totals in parts:
+            for name, total in totals.items():
+                sums[name] += float(total)
             if progress is not None:
-                progress(last - start, stop - start)
+                progress(done - start, stop - start)
     count = stop - start
     means = {name: total / count for name, total in sums.items() if name != "nats"}
     return Score(nats=sums["nats"], tokens=count, **means)
 
 
-def _nats(logits: Logits, targets: Targets) -> float:
+def _by_windows(
+    model: WindowModel, ids: NDArray[Any], start: int, stop: int, size: int, steps: int | None
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """Sums over one batch of windows after another, and where each ends."""
+    window, device = model.config.window_size, model.embedding.device
+    for first in range(start, stop, size):
+        last = min(first + size, stop)
+        contexts = torch.from_numpy(_contexts(ids, first, last, window)).to(device)
+        targets = torch.from_numpy(ids[first:last].astype(np.int64)).to(device)
+        reading = model(contexts, steps=steps, generator=breaking_noise(device))
+        settled = reading.relaxation
+        totals = {
+            "nats": _nats(reading.logits, targets),
+            "residual": settled.residual.sum(),
+            "steps": settled.steps.sum(),
+        }
+        if len(settled.tension):
+            totals["tension"] = settled.tension[-1].sum()
+            totals["energy"] = settled.energy[-1].sum()
+        yield last, totals
+
+
+def _by_stretches(
+    model: StreamModel, ids: NDArray[Any], start: int, stop: int, steps: int | None
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """Sums over one stretch of text after another, each read with the state the last one left."""
+    device = model.embedding.device
+    begin = max(0, start - STRETCH)
+    state = model.start(1)
+    for first in range(begin, stop, STRETCH):
+        last = min(first + STRETCH, stop)
+        places = np.arange(first, last)
+        tokens = torch.from_numpy(ids[(places - 1).clip(0)].astype(np.int64)).to(device)
+        targets = torch.from_numpy(ids[places].astype(np.int64)).to(device)
+        reading = model(
+            tokens[None],
+            state=state,
+            steps=steps,
+            generator=breaking_noise(device),
+            keep_energy=True,
+        )
+        state = reading.state
+        counted = slice(max(start - first, 0), None)
+        if first + len(places) <= start:
+            continue
+        totals = {"nats": _nats(reading.logits[0, counted], targets[counted])}
+        stages = len(reading.settled)
+        for rest in reading.settled:
+            assert rest.energy is not None
+            for name, values in (
+                ("energy", rest.energy[-1]),
+                ("residual", rest.residual / stages),
+                ("steps", rest.steps / stages),
+            ):
+                totals[name] = totals.get(name, 0.0) + values[0, counted].sum()
+        yield last, totals
+
+
+def _nats(logits: Tensor, targets: Tensor) -> Tensor:
     """Total -ln p of the targets, computed in float64."""
     # Metal has no float64.
     place = "cpu" if logits.device.type == "mps" else logits.device
     wide = logits.to(place).double()
-    return float(F.cross_entropy(wide, targets.to(place), reduction="sum"))
+    return F.cross_entropy(wide, targets.to(place), reduction="sum")
 
 
 def _contexts(ids: NDArray[Any], first: int, last: int, window: int) -> NDArray[np.int64]:

@@ -121,12 +121,11 @@ class StreamModel(nn.Module):
         taken = self.steps(generator) if steps is None else steps
         pasts: list[Past] = []
         settled: list[Settling] = []
-        for stage, before in zip(self.stages, past.pasts, strict=True):
-            assert isinstance(stage, Stage)
+        for stage, before in zip(self._stages(), past.pasts, strict=True):
             felt, after = stage.coupling(states, before)
             states = states + felt
             pasts.append(after)
-            slope = self.slope(stage)
+            slope = self._slope(stage)
             if slope is None:
                 continue
             rest = settle(
@@ -164,8 +163,12 @@ class StreamModel(nn.Module):
         """Logits of the token after each position."""
         return F.linear(F.rms_norm(states, (self.config.state_dim,)), self.embedding)
 
-    def slope(self, stage: Stage) -> Slope | None:
-        """What the positions of a stage settle in; None without an energy."""
+    def slopes(self) -> list[Slope]:
+        """What the positions of each stage settle in; empty without energies."""
+        slopes = (self._slope(stage) for stage in self._stages())
+        return [slope for slope in slopes if slope is not None]
+
+    def _slope(self, stage: Stage) -> Slope | None:
         config = self.config
         if stage.memory is None or stage.metric is None:
             return None

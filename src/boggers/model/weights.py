@@ -10,46 +10,45 @@ from safetensors.torch import load_file, save_file
 
 from boggers.errors import UserError
 from boggers.files import read_json, write_json
-from boggers.model.window import WindowConfig, WindowModel
+from boggers.model.architectures import (
+    CONFIGS,
+    Model,
+    ModelConfig,
+    architecture_of,
+    build_model,
+    named,
+)
 
 WEIGHTS = "model.safetensors"
 SHAPE = "model.json"
-ARCHITECTURE = "window"
 
 
-def save_model(model: WindowModel, folder: Path) -> None:
+def save_model(model: Model, folder: Path) -> None:
     """Write `model.safetensors` and `model.json` into an existing folder."""
     tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     save_file(tensors, folder / WEIGHTS)
     shape = {
-        "architecture": ARCHITECTURE,
+        "architecture": architecture_of(model.config),
         "vocab_size": model.vocab_size,
         "config": dataclasses.asdict(model.config),
     }
     write_json(folder / SHAPE, shape)
 
 
-def load_model(folder: Path, device: torch.device | str = "cpu") -> WindowModel:
+def load_model(folder: Path, device: torch.device | str = "cpu") -> Model:
     """The model saved in a folder, in evaluation mode.
 
     Raises:
-        UserError: files are missing or damaged, or belong to another architecture.
+        UserError: files are missing or damaged, or belong to an unknown architecture.
     """
     shape = read_json(folder / SHAPE)
-    found = shape.get("architecture") if isinstance(shape, dict) else None
-    if found != ARCHITECTURE:
-        raise UserError(
-            f"{folder} must hold a model of the architecture '{ARCHITECTURE}', '{found}' came. "
-            "Load it with a version that knows that architecture."
-        )
-    model = WindowModel(
-        config_from_json(shape["config"], folder / SHAPE), shape["vocab_size"], torch.Generator()
-    )
+    config = config_from_json(shape, folder / SHAPE)
+    model = build_model(config, shape["vocab_size"], torch.Generator())
     fill_model(model, folder / WEIGHTS)
     return model.to(device).eval()
 
 
-def fill_model(model: WindowModel, path: Path) -> None:
+def fill_model(model: Model, path: Path) -> None:
     """Load weights into a model of the same shape.
 
     Raises:
@@ -73,16 +72,22 @@ def fill_model(model: WindowModel, path: Path) -> None:
     model.load_state_dict(tensors)
 
 
-def config_from_json(values: dict[str, Any], source: Path) -> WindowConfig:
-    """A WindowConfig from its JSON form; unknown options are refused."""
-    known = {field.name for field in dataclasses.fields(WindowConfig)}
-    unknown = sorted(values.keys() - known)
+def config_from_json(shape: Any, source: Path) -> ModelConfig:
+    """The options in a `model.json`; unknown architectures and options are refused."""
+    architecture = shape.get("architecture") if isinstance(shape, dict) else None
+    try:
+        kind: Any = CONFIGS[named(str(architecture))]
+    except UserError as error:
+        raise UserError(
+            f"{source} is of another version: {error} Load it with the version that wrote it."
+        ) from error
+    values: dict[str, Any] = shape["config"]
+    unknown = sorted(values.keys() - {field.name for field in dataclasses.fields(kind)})
     if unknown:
         raise UserError(
             f"{source} names options that this version does not know: {', '.join(unknown)}. "
             "Load it with the version that wrote it."
         )
-    weights = values.get("tension_weights")
-    if isinstance(weights, list):
-        values = {**values, "tension_weights": tuple(weights)}
-    return WindowConfig(**values)
+    whole = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    config: ModelConfig = kind(**whole)
+    return config

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from boggers.errors import UserError
 from boggers.files import MANIFEST, read_json, verify_folder, write_folder, write_json
-from boggers.model.weights import ARCHITECTURE, SHAPE, WEIGHTS, fill_model, save_model
-from boggers.model.window import WindowModel
+from boggers.model.architectures import Model, architecture_of
+from boggers.model.weights import SHAPE, WEIGHTS, fill_model, save_model
 from boggers.train.optim import Optimizer
 from boggers.train.typed_json import differences, from_json, to_json
 from boggers.version import __version__
@@ -45,7 +45,7 @@ class Origin:
     """Length of the training part of the split."""
 
     window: int
-    """Tokens of a window."""
+    """Tokens of a window or a sequence."""
 
     windows_per_step: int
     seed: int
@@ -110,7 +110,7 @@ def is_step_folder(path: Path) -> bool:
 
 def save(
     checkpoints: Path,
-    model: WindowModel,
+    model: Model,
     optimizer: Optimizer,
     progress: Progress,
     origin: Origin,
@@ -150,7 +150,7 @@ def save(
     return target
 
 
-def load(folder: Path, model: WindowModel, optimizer: Optimizer, origin: Origin) -> Progress:
+def load(folder: Path, model: Model, optimizer: Optimizer, origin: Origin) -> Progress:
     """Put a checkpoint's weights and moments into `model` and `optimizer`; say where it stood.
 
     The learning rate and every other setting of the optimiser stay as configured now.
@@ -163,7 +163,7 @@ def load(folder: Path, model: WindowModel, optimizer: Optimizer, origin: Origin)
     state = read_json(folder / _STATE)
     saved = from_json(Origin, state["origin"], "origin")
     _require_same_origin(folder, saved, origin)
-    _require_same_architecture(folder)
+    _require_same_architecture(folder, architecture_of(model.config))
     slots = load_file(folder / _OPTIMIZER)
     fill_model(model, folder / WEIGHTS)
     _restore_slots(model, optimizer, slots)
@@ -183,7 +183,7 @@ def latest(checkpoints: Path) -> Found:
     return Found(None, tuple(skipped))
 
 
-def _slots(model: WindowModel, optimizer: Optimizer) -> dict[str, Tensor]:
+def _slots(model: Model, optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimiser's tensors by `PARAMETER.SLOT`."""
     return {
         f"{name}.{slot}": value.detach().contiguous()
@@ -192,7 +192,7 @@ def _slots(model: WindowModel, optimizer: Optimizer) -> dict[str, Tensor]:
     }
 
 
-def _restore_slots(model: WindowModel, optimizer: Optimizer, slots: Mapping[str, Tensor]) -> None:
+def _restore_slots(model: Model, optimizer: Optimizer, slots: Mapping[str, Tensor]) -> None:
     optimizer.state.clear()
     parameters = dict(model.named_parameters())
     for key, value in slots.items():
@@ -216,12 +216,12 @@ def _require_same_origin(folder: Path, saved: Origin, now: Origin) -> None:
         )
 
 
-def _require_same_architecture(folder: Path) -> None:
+def _require_same_architecture(folder: Path, wanted: str) -> None:
     found = read_json(folder / SHAPE).get("architecture")
-    if found != ARCHITECTURE:
+    if found != wanted:
         raise UserError(
             f"{folder} holds a model of the architecture {found!r}, this run's is "
-            f"{ARCHITECTURE!r}. Give that --architecture, or start a new run."
+            f"{wanted!r}. Give that --architecture, or start a new run."
         )
 
 

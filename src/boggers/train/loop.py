@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from boggers.dynamics.record import Relaxation
 from boggers.errors import UserError
 from boggers.train import checkpoint
 from boggers.train.averages import Averages, Measured
@@ -174,7 +173,7 @@ class _Training:
             step=self.step,
             epoch=epoch,
             batch=index,
-            tokens=self.progress.tokens + batch.targets.shape[0],
+            tokens=self.progress.tokens + batch.targets.numel(),
         )
         return rate
 
@@ -231,6 +230,11 @@ class _Training:
         """The epoch that the last step belonged to, counted from 1."""
         return (self.step - 1) // self.prepared.steps_per_epoch + 1
 
+    @property
+    def _tokens_per_step(self) -> int:
+        config = self.prepared.config
+        return config.rows_per_step * config.tokens_per_row
+
     def _tell(self, rate: float, row: MetricsRow | None, epoch_ends: bool) -> None:
         left = self.prepared.total_steps - self.step
         event = StepEvent(
@@ -241,7 +245,7 @@ class _Training:
             tokens=self.progress.tokens,
             tokens_per_second=self.clock.tokens_per_second,
             seconds=self.clock.seconds,
-            seconds_left=self.clock.seconds_for(left * self.config.windows_per_step),
+            seconds_left=self.clock.seconds_for(left * self._tokens_per_step),
             row=row,
         )
         for observer in self.observers:
@@ -257,11 +261,4 @@ def _due(step: int, every: int | None, otherwise: bool) -> bool:
 
 def _measurements(loss: Loss, norm: Tensor) -> dict[str, Tensor]:
     """The scalars of one step by their metrics column, all still on the device."""
-    relaxation: Relaxation = loss.relaxation
-    values = {"loss": loss.total, **loss.parts, "grad_norm": norm}
-    if relaxation.tension.shape[0] > 0:
-        values["tension"] = relaxation.tension[-1].mean()
-        values["energy"] = relaxation.energy[-1].mean()
-    values["steps_used"] = relaxation.steps.float().mean()
-    values["breaks"] = relaxation.breaks.float().mean()
-    return values
+    return {"loss": loss.total, **loss.parts, "grad_norm": norm, **loss.settling}

@@ -35,7 +35,7 @@ class MetricsRow:
     """Mean objective, every weighted term included."""
 
     train_ce: float | None = None
-    """Mean plain cross-entropy of the training windows, in nats, before each update."""
+    """Mean plain cross-entropy of the training text, in nats, before each update."""
 
     trajectory_contrast: float | None = None
     """Mean path contrast, before its weight."""
@@ -70,11 +70,14 @@ class MetricsRow:
     energy: float | None = None
     """Mean energy of the settled windows."""
 
+    residual: float | None = None
+    """Mean length of the last step of settling; of a stream, as a share of the state's length."""
+
     steps_used: float | None = None
-    """Mean relaxation steps per window."""
+    """Mean relaxation steps per window, or per position of a stage."""
 
     breaks: float | None = None
-    """Mean breaks per window."""
+    """Mean breaks per window, or per position of a stream."""
 
     skipped: int = 0
     """Steps so far that changed nothing, being not finite."""

@@ -16,6 +16,8 @@ from torch import Tensor
 from boggers.data.windows import Batch
 from boggers.dynamics.record import Relaxation
 from boggers.errors import UserError
+from boggers.model.architectures import Model
+from boggers.model.stream import StreamModel
 from boggers.model.window import WindowModel
 from boggers.train import losses
 
@@ -133,23 +135,80 @@ class Loss:
     """Each auxiliary term before its weight, detached, by the name of its metrics column; always
     with `train_ce`, the plain cross-entropy, whatever its weight."""
 
-    relaxation: Relaxation
-    """How the batch settled."""
+    settling: dict[str, Tensor]
+    """How the batch settled: means over its rows or positions, by metrics column, detached."""
 
 
-def objective(
-    model: WindowModel, batch: Batch, config: LossConfig, generator: torch.Generator
-) -> Loss:
+def objective(model: Model, batch: Batch, config: LossConfig, generator: torch.Generator) -> Loss:
     """Run the model on a batch and add up the losses that have weight.
 
     total = Σ_i weight_i · loss_i
 
     Args:
         model: in training mode; the path of states is kept only if the contrast has weight.
-        batch: contexts (B, W) and the targets (B,) that follow, on the model's device.
+        batch: contexts and the targets that follow, on the model's device.
         config: the weights and shapes of the terms.
         generator: on the model's device; feeds the model's noise and the choice of negatives.
     """
+    if isinstance(model, StreamModel):
+        return _of_stream(model, batch, config, generator)
+    return _of_window(model, batch, config, generator)
+
+
+def require_possible(config: LossConfig, architecture: str) -> None:
+    """Refuse losses that an architecture does not have.
+
+    Raises:
+        UserError: a stream is to be trained on a loss of windows.
+    """
+    weights = config.weights
+    windows_only = {
+        "--loss-mode trajectory": weights.contrast,
+        "--token-aux-ce": weights.token,
+        "--readout-aux-alpha": weights.readout,
+    }
+    wanted = [flag for flag, weight in windows_only.items() if weight > 0.0]
+    if architecture == "stream" and wanted:
+        raise UserError(
+            f"{wanted[0]} is a loss of the window model; a stream is trained on plain "
+            "cross-entropy at every position. Leave it out, or use --architecture window."
+        )
+
+
+def _of_stream(
+    model: StreamModel, batch: Batch, config: LossConfig, generator: torch.Generator
+) -> Loss:
+    """Cross-entropy of every position, and the energy that every stage came to rest at."""
+    weights = config.weights
+    reading = model(batch.contexts, generator=generator)
+    logits, targets = reading.logits.flatten(0, 1), batch.targets.flatten()
+    plain = losses.plain_cross_entropy(logits, targets)
+    main = plain
+    if config.label_smoothing > 0.0:
+        main = losses.smoothed_cross_entropy(logits, targets, config.label_smoothing)
+    total = weights.cross_entropy * main
+    parts = {"train_ce": plain.detach()}
+    if weights.energy > 0.0 and reading.settled:
+        heights = [
+            slope.energy(rest.state).flatten()
+            for slope, rest in zip(model.slopes(), reading.settled, strict=True)
+        ]
+        energy = losses.energy_regulariser(torch.cat(heights))
+        total = total + weights.energy * energy
+        parts["energy_regulariser"] = energy.detach()
+    settling: dict[str, Tensor] = {}
+    if reading.settled:
+        settling["residual"] = torch.stack([s.residual.mean() for s in reading.settled]).mean()
+        settling["steps_used"] = torch.stack(
+            [s.steps.float().mean() for s in reading.settled]
+        ).mean()
+        settling["breaks"] = torch.stack([s.breaks.float().mean() for s in reading.settled]).sum()
+    return Loss(total, parts, settling)
+
+
+def _of_window(
+    model: WindowModel, batch: Batch, config: LossConfig, generator: torch.Generator
+) -> Loss:
     weights = config.weights
     reading = model(batch.contexts, keep_path=weights.contrast > 0.0, generator=generator)
     relaxation: Relaxation = reading.relaxation
@@ -176,7 +235,19 @@ def objective(
         energy = losses.energy_regulariser(model.system().energy(relaxation.state))
         total = total + weights.energy * energy
         parts["energy_regulariser"] = energy.detach()
-    return Loss(total, parts, relaxation)
+    return Loss(total, parts, _settling(relaxation))
+
+
+def _settling(relaxation: Relaxation) -> dict[str, Tensor]:
+    values = {
+        "residual": relaxation.residual.mean(),
+        "steps_used": relaxation.steps.float().mean(),
+        "breaks": relaxation.breaks.float().mean(),
+    }
+    if relaxation.tension.shape[0] > 0:
+        values["tension"] = relaxation.tension[-1].mean()
+        values["energy"] = relaxation.energy[-1].mean()
+    return values
 
 
 def _contrast(relaxation: Relaxation, config: LossConfig, generator: torch.Generator) -> Tensor:

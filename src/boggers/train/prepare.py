@@ -8,23 +8,26 @@ from dataclasses import dataclass
 import torch
 
 from boggers.data.corpus import training_documents
+from boggers.data.sequences import Sequences
 from boggers.data.split import Split, split
 from boggers.data.tokens import TokenCorpus, tokenise
 from boggers.data.windows import Batch, Windows
 from boggers.files import write_json
 from boggers.infer.score import score
-from boggers.model.window import WindowModel
+from boggers.model.architectures import Model, build_model
+from boggers.model.stream import StreamConfig
 from boggers.text.base import Tokenizer
 from boggers.text.config import build_tokenizer
 from boggers.text.store import load_tokenizer
 from boggers.train import checkpoint
 from boggers.train.checkpoint import Origin, Progress
+from boggers.train.objective import require_possible
 from boggers.train.observers import Validation
 from boggers.train.optim import Optimizer, make_optimizer
 from boggers.train.run import Run, RunConfig, choose_device
 from boggers.train.start import choose_start
 
-Validate = Callable[[WindowModel], Validation]
+Validate = Callable[[Model], Validation]
 """Measures a model, which is in evaluation mode, on the held-out text."""
 
 
@@ -38,8 +41,8 @@ class Prepared:
     tokenizer: Tokenizer
     corpus: TokenCorpus
     split: Split
-    windows: Windows
-    model: WindowModel
+    rows: Windows | Sequences
+    model: Model
     optimizer: Optimizer
     origin: Origin
     progress: Progress
@@ -48,8 +51,8 @@ class Prepared:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps that use every training window once; the last may be smaller."""
-        return math.ceil(len(self.windows) / self.config.train.windows_per_step)
+        """Optimiser steps that use every training row once; the last may be smaller."""
+        return math.ceil(len(self.rows) / self.config.rows_per_step)
 
     @property
     def total_steps(self) -> int:
@@ -61,8 +64,11 @@ class Prepared:
 
     def batch(self, epoch: int, index: int) -> Batch:
         """Batch `index` of an epoch (both from 0) on the run's device."""
-        train = self.config.train
-        batch = self.windows.batch(train.seed, epoch, index, train.windows_per_step)
+        seed, size = self.config.train.seed, self.config.rows_per_step
+        if isinstance(self.rows, Windows):
+            batch = self.rows.batch(seed, epoch, index, size)
+        else:
+            batch = self.rows.epoch_batch(seed, epoch, index, size)
         return Batch(batch.contexts.to(self.device), batch.targets.to(self.device))
 
     @property
@@ -70,7 +76,7 @@ class Prepared:
         """Measures the whole held-out text with plain cross-entropy; None if none is held out."""
         return self._validate if len(self.split.held_out) > 0 else None
 
-    def _validate(self, model: WindowModel) -> Validation:
+    def _validate(self, model: Model) -> Validation:
         held_out = self.split.held_out
         measured = score(model, self.corpus.ids, held_out.start, held_out.stop)
         held_bytes = int(self.corpus.byte_lengths[held_out.start : held_out.stop].sum())
@@ -96,6 +102,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
             run; there is nothing to continue, or it does not fit this configuration.
     """
     train = config.train
+    require_possible(config.loss, config.architecture)
     device = choose_device(train.device)
     start = choose_start(config)
     tokenizer = (
@@ -104,18 +111,16 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
         else load_tokenizer(start.source.tokenizer)
     )
     corpus = tokenise(config.data, tokenizer, progress)
-    window = config.model.window_size
-    parts = split(len(corpus.ids), config.data.val_fraction, window)
-    windows = Windows(corpus.ids, parts.train.start, parts.train.stop, window)
+    parts, rows = _cut(config, corpus)
     initial = torch.Generator().manual_seed(train.seed)
-    model = WindowModel(config.model, tokenizer.vocab_size, initial).to(device)
+    model = build_model(config.model, tokenizer.vocab_size, initial).to(device)
     optimizer = make_optimizer(model, config.optim)
     origin = Origin(
         tokenizer=tokenizer.fingerprint,
         corpus=corpus.key,
         train_tokens=len(parts.train),
-        window=window,
-        windows_per_step=train.windows_per_step,
+        window=parts.window,
+        windows_per_step=config.rows_per_step,
         seed=train.seed,
     )
     at = Progress()
@@ -128,7 +133,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
         tokenizer=tokenizer,
         corpus=corpus,
         split=parts,
-        windows=windows,
+        rows=rows,
         model=model,
         optimizer=optimizer,
         origin=origin,
@@ -137,6 +142,18 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     )
     _write_folder(prepared)
     return prepared
+
+
+def _cut(config: RunConfig, corpus: TokenCorpus) -> tuple[Split, Windows | Sequences]:
+    """What is trained on and what is held out, and the rows of the former."""
+    tokens, share = len(corpus.ids), config.data.val_fraction
+    if isinstance(config.model, StreamConfig):
+        length = config.model.sequence_length
+        parts = split(tokens, share, length, flag="--sequence-length")
+        return parts, Sequences(corpus.ids, parts.train.start, parts.train.stop, length)
+    window = config.model.window_size
+    parts = split(tokens, share, window)
+    return parts, Windows(corpus.ids, parts.train.start, parts.train.stop, window)
 
 
 def _settled(config: RunConfig, run: Run) -> RunConfig:

@@ -14,6 +14,7 @@ import tyro
 from boggers.data.config import DataConfig
 from boggers.errors import UserError
 from boggers.files import read_json, write_json
+from boggers.model.architectures import CONFIGS, Architecture, ModelConfig, architecture_of, named
 from boggers.model.window import WindowConfig
 from boggers.text.config import TextConfig
 from boggers.train.objective import LossConfig
@@ -35,13 +36,14 @@ class TrainConfig:
     """Optimiser steps in all, over as many epochs as that takes; overrides the epochs."""
 
     max_epochs: Annotated[int, tyro.conf.arg(aliases=("--epochs",))] = 3
-    """Passes over the training windows in all, at least 1."""
+    """Passes over the training text in all, at least 1."""
 
     batch_size: Annotated[int, tyro.conf.arg(aliases=("--trajectory-batch-size",))] = 64
-    """Windows per optimiser step, at least 1."""
+    """Windows, or sequences of a stream, per optimiser step, at least 1."""
 
     batch_tokens: int | None = None
-    """Predicted tokens per optimiser step; overrides the batch size (a window predicts one)."""
+    """Predicted tokens per optimiser step; overrides the batch size. A window predicts one token,
+    a sequence as many as it is long."""
 
     device: str = "auto"
     """auto (CUDA if there is one, else the processor), cpu, cuda, cuda:1, mps."""
@@ -89,25 +91,46 @@ class TrainConfig:
                 "--resume auto and --resume-checkpoint both say where to continue; give one."
             )
 
-    @property
-    def windows_per_step(self) -> int:
-        """Windows of one optimiser step, each predicting one token."""
-        return self.batch_size if self.batch_tokens is None else self.batch_tokens
-
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything that defines a run; saved with it, so that nothing is guessed on loading."""
 
-    architecture: Literal["window"] = "window"
-    """How tokens become a state: window settles the last W tokens together."""
+    architecture: Architecture = "window"
+    """How tokens become a state: window settles the last W tokens together; stream settles every
+    position of a text, each with a fading past."""
 
-    model: WindowConfig = field(default_factory=WindowConfig)
+    model: ModelConfig = field(default_factory=WindowConfig)
     text: TextConfig = field(default_factory=TextConfig)
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        if architecture_of(self.model) != self.architecture:
+            raise UserError(
+                f"A run of the architecture {self.architecture} needs the options of that "
+                f"architecture; those of {architecture_of(self.model)} came."
+            )
+        length = self.tokens_per_row
+        if self.train.batch_tokens is not None and self.train.batch_tokens % length:
+            raise UserError(
+                f"--batch-tokens must be a multiple of --sequence-length {length}; it is "
+                f"{self.train.batch_tokens}."
+            )
+
+    @property
+    def tokens_per_row(self) -> int:
+        """Tokens that a row of a batch predicts: one a window, T a sequence."""
+        return 1 if isinstance(self.model, WindowConfig) else self.model.sequence_length
+
+    @property
+    def rows_per_step(self) -> int:
+        """Windows or sequences of one optimiser step."""
+        if self.train.batch_tokens is None:
+            return self.train.batch_size
+        return self.train.batch_tokens // self.tokens_per_row
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as a JSON object, one table per part."""
@@ -122,7 +145,13 @@ class RunConfig:
         Raises:
             UserError: an unknown setting, or a value that a setting does not take.
         """
-        return from_json(cls, value)
+        if not isinstance(value, dict) or "model" not in value:
+            return from_json(cls, value)
+        kind = CONFIGS[named(str(value.get("architecture", cls.architecture)))]
+        model = from_json(kind, value["model"], "model")
+        # Read with options of the right kind in place, so that the parts are checked together.
+        rest = {name: part for name, part in value.items() if name != "model"}
+        return from_json(cls, rest, given={"model": model})
 
 
 @dataclass(frozen=True)

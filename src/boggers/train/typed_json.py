@@ -24,13 +24,16 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def from_json(kind: type[Config], value: Any, where: str = "") -> Config:
+def from_json(
+    kind: type[Config], value: Any, where: str = "", given: dict[str, Any] | None = None
+) -> Config:
     """The config of type `kind` that `value` describes; fields left out keep their defaults.
 
     Args:
         kind: a dataclass.
         value: what `to_json` gave, or a part of it, for instance read from a TOML file.
         where: the dotted name of this part, for messages.
+        given: fields that have been read already.
 
     Raises:
         UserError: an unknown key, a value of another type, or one that the config refuses.
@@ -48,7 +51,8 @@ def from_json(kind: type[Config], value: Any, where: str = "") -> Config:
         **{
             key: _read(hints[key], item, f"{where}.{key}" if where else key)
             for key, item in value.items()
-        }
+        },
+        **(given or {}),
     )
 
 

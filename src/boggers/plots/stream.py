@@ -1,0 +1,53 @@
+"""How a stream settles: energies stage by stage, what still moves, how long it remembers."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from boggers.errors import UserError
+from boggers.infer.engine import Engine
+from boggers.model.stream import Stage, StreamModel
+from boggers.plots.canvas import COLOURS, canvas, save
+
+
+def draw_stream(engine: Engine, prompt: str, target: Path) -> list[Path]:
+    """Energy, residual and memory of every stage while a prompt is read.
+
+    Left, the mean energy of the positions since the start of their settling; middle, the last
+    step of every position as a share of its length; right, the time constants of the couplings'
+    channels at rest, 1/softplus(α), in order: a channel forgets all but 37 % in that many tokens.
+
+    Args:
+        engine: a run of the stream architecture.
+        prompt: the text that is read.
+        target: where the picture goes, without suffix.
+
+    Raises:
+        UserError: the run is of another architecture, or takes no relaxation steps.
+    """
+    if not isinstance(engine.model, StreamModel) or engine.model.config.num_dynamics_steps == 0:
+        raise UserError("This run is no stream that settles, so there is no settling to draw.")
+    settled = engine.follow(prompt).settled
+    stages = [stage for stage in engine.model.stages if isinstance(stage, Stage)]
+    with canvas(3, height=3.6) as (figure, (energy, residual, memory)):
+        for number, (rest, stage) in enumerate(zip(settled, stages, strict=True)):
+            look = {"color": COLOURS[number % len(COLOURS)]}
+            assert rest.energy is not None
+            fall = (rest.energy - rest.energy[0]).mean(dim=(1, 2))
+            energy.plot(fall.tolist(), marker=".", label=f"stage {number + 1}", **look)
+            residual.plot((100 * rest.residual[0]).tolist(), linewidth=1, **look)
+            memory.plot(time_constants(stage).tolist(), **look)
+        energy.set(title="Energy", xlabel="relaxation step", ylabel="mean energy since the start")
+        energy.xaxis.get_major_locator().set_params(integer=True)
+        residual.set(title="Last step", xlabel="position", ylabel="% of the state's length")
+        memory.set(title="Memory", xlabel="channel, fastest first", ylabel="tokens", yscale="log")
+        figure.legend(loc="outside lower center", ncols=min(4, len(stages)))
+        return save(figure, target)
+
+
+def time_constants(stage: Stage) -> Tensor:
+    """1/softplus(α) of a stage's channels, in tokens, ascending."""
+    with torch.no_grad():
+        return (1 / F.softplus(stage.coupling.speed)).sort().values.cpu()

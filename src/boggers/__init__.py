@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from boggers.infer.engine import Engine as Engine
     from boggers.infer.engine import load as load
     from boggers.infer.sampling import Sampling as Sampling
+    from boggers.model.stream import StreamConfig as StreamConfig
+    from boggers.model.stream import StreamModel as StreamModel
+    from boggers.model.stream import StreamState as StreamState
     from boggers.model.window import WindowConfig as WindowConfig
     from boggers.model.window import WindowModel as WindowModel
     from boggers.recipes import RECIPES as RECIPES
@@ -31,6 +34,9 @@ _HOMES = {
     "RECIPES": "boggers.recipes",
     "RunConfig": "boggers.train.run",
     "Sampling": "boggers.infer.sampling",
+    "StreamConfig": "boggers.model.stream",
+    "StreamModel": "boggers.model.stream",
+    "StreamState": "boggers.model.stream",
     "WindowConfig": "boggers.model.window",
     "WindowModel": "boggers.model.window",
     "evaluate": "boggers.evals.report",

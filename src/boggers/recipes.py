@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from boggers.data.config import DataConfig
 from boggers.errors import UserError
+from boggers.model.stream import StreamConfig
 from boggers.model.window import WindowConfig
 from boggers.text.config import TextConfig
 from boggers.train.optim import OptimConfig
@@ -56,7 +57,63 @@ def demo() -> RunConfig:
     )
 
 
-RECIPES: dict[str, Callable[[], RunConfig]] = {"tiny": tiny, "demo": demo, "window": window}
+def stream_small() -> RunConfig:
+    """The stream model with about a million weights besides the table, for a processor."""
+    return RunConfig(
+        architecture="stream",
+        model=StreamConfig(state_dim=128, num_stages=4, memory_patterns=640),
+        text=TextConfig(tokenizer="bpe", vocab_size=2048),
+        data=DataConfig(val_fraction=0.05),
+        optim=OptimConfig(
+            optimizer="muon",
+            lr=2e-3,
+            muon_lr=0.01,
+            embedding_lr=0.01,
+            schedule="wsd",
+            warmup_steps=10,
+            decay_fraction=0.4,
+            betas=(0.9, 0.95),
+            weight_decay=0.1,
+            grad_clip=1.0,
+        ),
+        train=TrainConfig(batch_tokens=2048),
+    )
+
+
+def stream_base() -> RunConfig:
+    """The stream model with about 17 million weights besides the table, for a GPU."""
+    small = stream_small()
+    return replace(
+        small,
+        model=StreamConfig(state_dim=512, num_stages=8, memory_patterns=768, sequence_length=512),
+        text=replace(small.text, vocab_size=8192),
+        optim=replace(small.optim, warmup_steps=100),
+        train=replace(small.train, batch_tokens=65_536),
+    )
+
+
+def stream_large() -> RunConfig:
+    """The stream model with about 150 million weights besides the table, for a large GPU."""
+    base = stream_base()
+    return replace(
+        base,
+        model=StreamConfig(
+            state_dim=1024, num_stages=16, memory_patterns=2048, sequence_length=1024
+        ),
+        text=replace(base.text, vocab_size=32_768),
+        optim=replace(base.optim, warmup_steps=300),
+        train=replace(base.train, batch_tokens=262_144),
+    )
+
+
+RECIPES: dict[str, Callable[[], RunConfig]] = {
+    "tiny": tiny,
+    "demo": demo,
+    "window": window,
+    "stream-small": stream_small,
+    "stream-base": stream_base,
+    "stream-large": stream_large,
+}
 """Every recipe by its name on the command line."""
 
 

@@ -259,6 +259,7 @@ class TestSettings:
 
     def test_all_settings_are_covered(self) -> None:
         elsewhere = {"out", "device", "resume", "resume_checkpoint"}  # test_prepare, test_run
+        elsewhere |= {"precision", "ema_decay"}  # test_stream
         here = {"seed", "max_skipped_steps", *elsewhere}
         here |= {"max_steps", "max_epochs", "batch_size", "batch_tokens"}
         here |= {"log_every", "eval_every", "save_every", "keep_checkpoints"}

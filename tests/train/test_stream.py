@@ -9,7 +9,10 @@ import torch
 
 from boggers.data.windows import Batch
 from boggers.errors import UserError
+from boggers.infer.engine import Engine
+from boggers.infer.score import score
 from boggers.model.stream import StreamConfig, StreamModel
+from boggers.train.average import WeightAverage
 from boggers.train.loop import fit
 from boggers.train.metrics import read_metrics
 from boggers.train.objective import LossConfig, objective
@@ -62,7 +65,11 @@ def test_a_stream_learns(stream_config: RunConfig, tmp_path: Path) -> None:
     assert min(taken) < 2 < max(taken)
 
 
-def test_a_stream_resumes_bit_for_bit(stream_config: RunConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [{}, {"ema_decay": 0.9, "precision": "bf16"}])
+def test_a_stream_resumes_bit_for_bit(
+    stream_config: RunConfig, tmp_path: Path, kept: dict[str, object]
+) -> None:
+    stream_config = within(stream_config, tmp_path, **kept)
     whole = prepare(within(stream_config, tmp_path / "whole"))
     undisturbed = whole, fit(whole, validate=whole.validate)
     schedule_of_the_whole = within(stream_config, tmp_path / "cut")
@@ -80,6 +87,9 @@ def test_a_stream_resumes_bit_for_bit(stream_config: RunConfig, tmp_path: Path) 
     again = prepare(within(stream_config, tmp_path / "cut", resume="auto"))
     assert 0 < again.progress.step <= 17
     assert_same_run((again, fit(again, validate=again.validate)), undisturbed)
+    if again.average is not None and whole.average is not None:
+        for name, average in whole.average.tensors().items():
+            assert torch.equal(again.average.tensors()[name], average)
 
 
 def first_step(event: object) -> int:
@@ -130,3 +140,44 @@ def test_a_text_too_short_for_a_sequence_is_refused(stream_config: RunConfig) ->
     long = dataclasses.replace(SMALL, sequence_length=5000)
     with pytest.raises(UserError, match="--sequence-length"):
         prepare(dataclasses.replace(stream_config, model=long))
+
+
+def test_the_average_is_what_is_measured_and_used(stream_config: RunConfig, tmp_path: Path) -> None:
+    prepared = trained(within(stream_config, tmp_path / "run", ema_decay=0.99))
+    assert prepared.average is not None
+    engine = Engine.load(tmp_path / "run")
+    for name, weight in engine.model.named_parameters():
+        assert torch.equal(weight, prepared.average.tensors()[name])
+        assert not torch.equal(weight, prepared.model.get_parameter(name))
+    held_out = prepared.split.held_out
+    found = score(engine.model, prepared.corpus.ids, held_out.start, held_out.stop)
+    measured = float(read_metrics(prepared.run.metrics)[-1]["val_ce"])
+    assert measured == pytest.approx(found.nats / found.tokens, rel=1e-6)
+
+
+def test_an_average_follows_closely_at_first_and_slowly_later() -> None:
+    line = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(line.weight)
+    average = WeightAverage(line, 0.9)
+    torch.nn.init.ones_(line.weight)
+    average.update(0)
+    torch.testing.assert_close(average.tensors()["weight"], torch.tensor([[0.9]]))
+    average.update(10_000)
+    torch.testing.assert_close(average.tensors()["weight"], torch.tensor([[0.91]]))
+    with average.in_place():
+        torch.testing.assert_close(line.weight.detach(), torch.tensor([[0.91]]))
+    assert line.weight.item() == 1.0
+
+
+def test_bf16_multiplies_narrowly_and_keeps_wide_weights(
+    stream_config: RunConfig, tmp_path: Path
+) -> None:
+    runs = [
+        trained(within(stream_config, tmp_path / name, precision=name, max_steps=10))
+        for name in ("fp32", "bf16", "auto")
+    ]
+    wide, narrow, automatic = (dict(run.model.named_parameters()) for run in runs)
+    assert all(weight.dtype == torch.float32 for weight in narrow.values())
+    assert not torch.equal(wide["embedding"], narrow["embedding"])
+    torch.testing.assert_close(wide["embedding"], narrow["embedding"], rtol=0.1, atol=0.05)
+    assert torch.equal(wide["embedding"], automatic["embedding"])

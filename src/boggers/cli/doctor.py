@@ -19,6 +19,7 @@ from boggers.errors import UserError
 from boggers.files import read_json, write_json
 from boggers.infer.engine import Engine
 from boggers.infer.sampling import Sampling
+from boggers.model.stream import StreamConfig, StreamModel
 from boggers.model.window import WindowConfig, WindowModel
 from boggers.recipes import tiny
 from boggers.train.loop import fit
@@ -36,6 +37,7 @@ EXTRAS = {
 
 VOCABULARY = 61
 ROWS = 5
+STREAM_LENGTH = 40
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
 """How far the energy of a row may rise in a step, and a row settled alone may differ from the
 same row in a batch: rounding only."""
@@ -92,6 +94,7 @@ def examine(device: torch.device, folder: Path) -> Iterator[Verdict]:
     checks: Sequence[tuple[str, Callable[[], tuple[bool, str]]]] = (
         ("relaxation", lambda: relaxation(device)),
         ("training step", lambda: training_step(device)),
+        ("stream", lambda: stream(device)),
         ("generation", lambda: generation(device)),
         ("disk", lambda: disk(folder)),
     )
@@ -138,6 +141,37 @@ def training_step(device: torch.device) -> tuple[bool, str]:
             return False, f"the gradient of {name} is not finite"
     count = sum(1 for _ in model.parameters())
     return True, f"loss {loss.total.item():.3f}, all {count} parameters get a finite gradient"
+
+
+def stream(device: torch.device) -> tuple[bool, str]:
+    """A stream looks only back, says the same token by token, and never settles uphill."""
+    config = StreamConfig(
+        state_dim=32, num_stages=2, num_dynamics_steps=3, memory_patterns=32, descent=True
+    )
+    model = StreamModel(config, VOCABULARY, torch.Generator().manual_seed(1)).to(device).eval()
+    noise = torch.Generator(device=device).manual_seed(4)
+    for parameter in model.stages.parameters():
+        torch.nn.init.normal_(parameter, std=0.2, generator=noise)
+    tokens = torch.arange(STREAM_LENGTH, device=device).remainder(VOCABULARY)[None]
+    changed = tokens.clone()
+    changed[:, STREAM_LENGTH // 2 :] = 0
+    with torch.no_grad():
+        whole, other = model(tokens, keep_energy=True), model(changed)
+        state, steps = model.start(1), []
+        for token in tokens[0]:
+            logits, state = model.step(token[None], state)
+            steps.append(logits)
+    before = slice(0, STREAM_LENGTH // 2)
+    if not torch.equal(whole.logits[:, before], other.logits[:, before]):
+        return False, "a token changed what stands before it"
+    apart = float((torch.stack(steps, dim=1) - whole.logits).abs().max())
+    if apart > TOLERANCE[torch.float32] * float(whole.logits.abs().max()):
+        return False, f"token by token differs from all at once by {apart:.1e}"
+    rise = max(float(rest.energy.diff(dim=0).max()) for rest in whole.settled)
+    if rise > 0:
+        return False, f"the energy of a position rose by {rise:.1e} in a step"
+    size = state.bytes_per_row
+    return True, f"looks only back, the same token by token, never uphill; {size:,} bytes of state"
 
 
 def generation(device: torch.device) -> tuple[bool, str]:

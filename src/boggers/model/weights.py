@@ -21,6 +21,8 @@ from boggers.model.architectures import (
 
 WEIGHTS = "model.safetensors"
 SHAPE = "model.json"
+AVERAGE = "average.safetensors"
+"""Where a running average of the weights was kept in training; it is preferred."""
 
 
 def save_model(model: Model, folder: Path) -> None:
@@ -44,7 +46,8 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> Model:
     shape = read_json(folder / SHAPE)
     config = config_from_json(shape, folder / SHAPE)
     model = build_model(config, shape["vocab_size"], torch.Generator())
-    fill_model(model, folder / WEIGHTS)
+    averaged = (folder / AVERAGE).is_file()
+    fill_model(model, folder / (AVERAGE if averaged else WEIGHTS))
     return model.to(device).eval()
 
 

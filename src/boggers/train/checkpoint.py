@@ -2,6 +2,7 @@
 
     step-0000123/
         model.safetensors · model.json · optimizer.safetensors · state.json · manifest.json
+        and average.safetensors where a running average is kept
 
 The random numbers of a step are a pure function of the seed and the step (see `train.loop`), so
 no generator state has to be restored; `random_state` in state.json is a witness of the last one.
@@ -21,7 +22,8 @@ from torch import Tensor
 from boggers.errors import UserError
 from boggers.files import MANIFEST, read_json, verify_folder, write_folder, write_json
 from boggers.model.architectures import Model, architecture_of
-from boggers.model.weights import SHAPE, WEIGHTS, fill_model, save_model
+from boggers.model.weights import AVERAGE, SHAPE, WEIGHTS, fill_model, save_model
+from boggers.train.average import WeightAverage
 from boggers.train.optim import Optimizer
 from boggers.train.typed_json import differences, from_json, to_json
 from boggers.version import __version__
@@ -115,6 +117,7 @@ def save(
     progress: Progress,
     origin: Origin,
     keep: int,
+    average: WeightAverage | None = None,
 ) -> Path:
     """Write the checkpoint of `progress.step`, then remove those no longer kept.
 
@@ -131,6 +134,8 @@ def save(
     def fill(folder: Path) -> None:
         save_model(model, folder)
         save_file(_slots(model, optimizer), folder / _OPTIMIZER)
+        if average is not None:
+            save_file(average.tensors(), folder / AVERAGE)
         state = {
             "progress": to_json(progress),
             "origin": to_json(origin),
@@ -150,8 +155,16 @@ def save(
     return target
 
 
-def load(folder: Path, model: Model, optimizer: Optimizer, origin: Origin) -> Progress:
+def load(
+    folder: Path,
+    model: Model,
+    optimizer: Optimizer,
+    origin: Origin,
+    average: WeightAverage | None = None,
+) -> Progress:
     """Put a checkpoint's weights and moments into `model` and `optimizer`; say where it stood.
+
+    An average that was not kept before begins with the weights of the checkpoint.
 
     The learning rate and every other setting of the optimiser stay as configured now.
 
@@ -167,6 +180,9 @@ def load(folder: Path, model: Model, optimizer: Optimizer, origin: Origin) -> Pr
     slots = load_file(folder / _OPTIMIZER)
     fill_model(model, folder / WEIGHTS)
     _restore_slots(model, optimizer, slots)
+    if average is not None:
+        kept = folder / AVERAGE
+        average.restore(load_file(kept) if kept.is_file() else dict(model.named_parameters()))
     return from_json(Progress, state["progress"], "progress")
 
 

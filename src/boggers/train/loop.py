@@ -8,6 +8,7 @@ M steps.
 import dataclasses
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -79,6 +80,7 @@ class _Training:
         self.checkpoint = checkpoint.step_folder(prepared.run.checkpoints, self.step)
         self.validation: Validation | None = None
         self.generator = torch.Generator(device=prepared.device)
+        self.precision = _precision(self.config.precision, prepared.device)
         self.averages = Averages(
             prepared.device,
             self.progress.sums,
@@ -134,6 +136,7 @@ class _Training:
                 self.progress,
                 prepared.origin,
                 self.config.keep_checkpoints,
+                prepared.average,
             )
         self.saved_step = self.step
 
@@ -160,12 +163,15 @@ class _Training:
         epoch, index = divmod(self.step, prepared.steps_per_epoch)
         batch = prepared.batch(epoch, index)
         self.generator.manual_seed(step_seed(self.config.seed, self.step))
-        loss = objective(prepared.model, batch, prepared.config.loss, self.generator)
+        with self.precision:
+            loss = objective(prepared.model, batch, prepared.config.loss, self.generator)
         prepared.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
         rate = learning_rate(optim, self.step, prepared.total_steps, prepared.steps_per_epoch)
         norm, skipped = guarded_step(prepared.optimizer, loss.total, rate, optim.grad_clip)
         self.averages.add(_measurements(loss, norm), skipped)
+        if prepared.average is not None:
+            prepared.average.update(self.step)
         self.step += 1
         epoch, index = divmod(self.step, prepared.steps_per_epoch)
         self.progress = dataclasses.replace(
@@ -197,7 +203,8 @@ class _Training:
         """Measure the held-out text; whether it is the best so far."""
         if self.validate is None:
             return False
-        with self.clock.paused():
+        average = self.prepared.average
+        with self.clock.paused(), nullcontext() if average is None else average.in_place():
             self.prepared.model.eval()
             self.validation = self.validate(self.prepared.model)
             self.prepared.model.train()
@@ -252,6 +259,12 @@ class _Training:
             observer.on_step(event)
             if epoch_ends:
                 observer.on_epoch(EpochEvent(step=self.step, epoch=self.progress.epoch))
+
+
+def _precision(name: str, device: torch.device) -> torch.autocast:
+    """The context in which a step multiplies in the numbers that `--precision` means."""
+    half = name == "bf16" or (name == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16, enabled=half)
 
 
 def _due(step: int, every: int | None, otherwise: bool) -> bool:

@@ -181,7 +181,10 @@ def _of_stream(
     """Cross-entropy of every position, and the energy that every stage came to rest at."""
     weights = config.weights
     reading = model(batch.contexts, generator=generator)
-    logits, targets = reading.logits.flatten(0, 1), batch.targets.flatten()
+    # The products may be narrow, the sum over the vocabulary is not.
+    logits = reading.logits.flatten(0, 1)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    targets = batch.targets.flatten()
     plain = losses.plain_cross_entropy(logits, targets)
     main = plain
     if config.label_smoothing > 0.0:

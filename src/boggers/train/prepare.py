@@ -20,6 +20,7 @@ from boggers.text.base import Tokenizer
 from boggers.text.config import build_tokenizer
 from boggers.text.store import load_tokenizer
 from boggers.train import checkpoint
+from boggers.train.average import WeightAverage
 from boggers.train.checkpoint import Origin, Progress
 from boggers.train.objective import require_possible
 from boggers.train.observers import Validation
@@ -44,6 +45,8 @@ class Prepared:
     rows: Windows | Sequences
     model: Model
     optimizer: Optimizer
+    average: WeightAverage | None
+    """The running average of the weights, if one is kept."""
     origin: Origin
     progress: Progress
     damaged: tuple[str, ...] = ()
@@ -115,6 +118,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     initial = torch.Generator().manual_seed(train.seed)
     model = build_model(config.model, tokenizer.vocab_size, initial).to(device)
     optimizer = make_optimizer(model, config.optim)
+    average = None if train.ema_decay is None else WeightAverage(model, train.ema_decay)
     origin = Origin(
         tokenizer=tokenizer.fingerprint,
         corpus=corpus.key,
@@ -125,7 +129,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     )
     at = Progress()
     if start.checkpoint is not None:
-        at = checkpoint.load(start.checkpoint, model, optimizer, origin)
+        at = checkpoint.load(start.checkpoint, model, optimizer, origin, average)
     prepared = Prepared(
         config=_settled(config, start.run),
         run=start.run,
@@ -136,6 +140,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
         rows=rows,
         model=model,
         optimizer=optimizer,
+        average=average,
         origin=origin,
         progress=at,
         damaged=start.damaged,

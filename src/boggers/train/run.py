@@ -48,6 +48,14 @@ class TrainConfig:
     device: str = "auto"
     """auto (CUDA if there is one, else the processor), cpu, cuda, cuda:1, mps."""
 
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Numbers in which training multiplies: bf16 keeps weights, sums and losses in fp32; auto is
+    bf16 on CUDA and fp32 elsewhere."""
+
+    ema_decay: float | None = None
+    """Keep a running average of the weights with this decay a step, in (0, 1); it is then what is
+    measured and used. No average if left out."""
+
     log_every: int = 10
     """Steps between rows of metrics.csv, at least 1; each row averages over its steps."""
 
@@ -86,6 +94,8 @@ class TrainConfig:
         ):
             if value is not None and value < least:
                 raise UserError(f"{flag} must be at least {least}; it is {value}.")
+        if self.ema_decay is not None and not 0.0 < self.ema_decay < 1.0:
+            raise UserError(f"--ema-decay must be in (0, 1); it is {self.ema_decay}.")
         if self.resume is not None and self.resume_checkpoint is not None:
             raise UserError(
                 "--resume auto and --resume-checkpoint both say where to continue; give one."

@@ -1,0 +1,36 @@
+"""Who can take part in a contest. A new contestant is one line."""
+
+import difflib
+from collections.abc import Sequence
+
+from boggers.errors import UserError
+from boggers.evals.contest import Contestant
+from boggers.evals.peers import LSTM, Llama, Mamba
+
+CONTESTANTS = {
+    contestant.name: contestant
+    for contestant in (
+        Contestant("llama", Llama),
+        Contestant("lstm", LSTM),
+        Contestant("mamba", Mamba),
+    )
+}
+"""Every contestant by its name."""
+
+
+def find(names: Sequence[str]) -> list[Contestant]:
+    """The contestants of these names, in their order.
+
+    Raises:
+        UserError: no name came, one came twice, or there is no such contestant.
+    """
+    if not names:
+        raise UserError(f"--contestants needs at least one of {', '.join(CONTESTANTS)}; none came.")
+    for place, name in enumerate(names):
+        if name not in CONTESTANTS:
+            close = difflib.get_close_matches(name, CONTESTANTS, n=1)
+            known = f"Did you mean {close[0]}?" if close else f"Use {', '.join(CONTESTANTS)}."
+            raise UserError(f"--contestants knows no {name!r}. {known}")
+        if name in names[:place]:
+            raise UserError(f"--contestants must name each contestant once; {name} came twice.")
+    return [CONTESTANTS[name] for name in names]

@@ -1,6 +1,9 @@
 """What a token costs: the floating-point operations of training, measured."""
 
 import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +28,16 @@ def flops_per_token(model: nn.Module, vocab_size: int, length: int) -> float:
     tokens = torch.zeros(1, length, dtype=torch.int64)
     counter = FlopCounterMode(display=False)
     # Fused kernels hide their products from the counter: oneDNN's LSTM and the fast attention.
-    with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH), counter:
+    with _without_onednn(), sdpa_kernel(SDPBackend.MATH), counter:
         logits = twin(tokens)
-        F.cross_entropy(logits.view(-1, vocab_size), tokens.view(-1)).backward()
+        F.cross_entropy(logits.view(-1, vocab_size), tokens.view(-1)).backward()  # type: ignore[no-untyped-call]
     return counter.get_total_flops() / length
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """oneDNN off; restoring its flags warns about hardware that is not asked for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -178,4 +179,6 @@ def _transformers(name: str) -> Any:
             f"The contestant {name} needs transformers. "
             "Install it with: pip install 'boggers[bench]'"
         )
+    # It is said in the documentation that mamba is slow without its kernels.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     return importlib.import_module("transformers")

@@ -18,7 +18,8 @@ class Metric(nn.Module):
     Ω pairs channel i with channel i + D/2 and turns the force within each pair. Turning does no
     work: f·Δ = η_k ‖f‖² whatever ω is, so a small enough step along Δ lowers the energy like plain
     descent, but what a position becomes is not bound to be a gradient of what it was. Steps beyond
-    the last of the K learned ones repeat it. Parameters: log η (K), ω (K, D/2).
+    the last of the K learned ones repeat it. Parameters: log η (K); ω (K · D/2), one step behind
+    another: a list of numbers, no matrix that maps states.
 
     Source: the splitting of a dissipative flow into a gradient and a circulation (port-Hamiltonian
     systems; van der Schaft & Jeltsema, 2014).
@@ -32,9 +33,7 @@ class Metric(nn.Module):
         super().__init__()
         share = torch.tensor([1.0] + [LATER_RATE] * (steps - 1))
         self.log_rate = nn.Parameter(share.log())
-        self.circulation = nn.Parameter(
-            FIRST_CIRCULATION * share[:, None].expand(steps, state_dim // 2).clone()
-        )
+        self.circulation = nn.Parameter(FIRST_CIRCULATION * share.repeat_interleave(state_dim // 2))
 
     def rate(self, step: int) -> Tensor:
         """η of a step, counted from 0; a scalar."""
@@ -42,7 +41,8 @@ class Metric(nn.Module):
 
     def forward(self, force: Stream, step: int) -> Stream:
         """Δ for the forces (B, T, D) of a step, counted from 0."""
-        turn = self.circulation[min(step, len(self.circulation) - 1)]
+        turns = self.circulation.view(len(self.log_rate), -1)
+        turn = turns[min(step, len(turns) - 1)]
         left, right = force.chunk(2, dim=-1)
         return torch.addcmul(
             self.rate(step) * force, torch.cat([right, -left], dim=-1), torch.cat([turn, turn])

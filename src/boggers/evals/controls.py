@@ -1,0 +1,130 @@
+"""The stream model as a contestant, and its controls: what does settling in an energy buy?"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from boggers.evals.contest import Budget
+from boggers.field.memory import Memory
+from boggers.field.metric import Metric
+from boggers.model.stream import Stage, StreamConfig, StreamModel
+from boggers.shapes import PerPosition
+from boggers.shapes import Stream as States
+
+
+class Stream(nn.Module):
+    """Our stream model; the patterns of its memories fill the budget.
+
+    Args:
+        budget: its width is the state's, its layers are the stages.
+        generator: draws the weights, and the seed of the noise in training.
+    """
+
+    steps: int | None = None
+    """Relaxation steps instead of the default of `StreamConfig`."""
+
+    def __init__(self, budget: Budget, generator: torch.Generator) -> None:
+        super().__init__()
+        config = self._config(budget)
+        self.model = StreamModel(config, budget.vocab_size, generator)
+        self._adapt(generator)
+        self.noise = torch.Generator()
+        self.noise.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits (B, T, V) of the token after each of the tokens (B, T)."""
+        if self.training:
+            # Steps that are drawn at random follow the seed: a new one for every batch.
+            seed = int(torch.randint(2**62, (), generator=self.noise))
+            self.noise.manual_seed(seed)
+        logits: Tensor = self.model(tokens, generator=self.noise if self.training else None).logits
+        return logits
+
+    def _config(self, budget: Budget) -> StreamConfig:
+        base = StreamConfig(
+            state_dim=budget.width,
+            num_stages=budget.layers,
+            sequence_length=budget.sequence_length,
+        )
+        if self.steps is not None:
+            base = replace(base, num_dynamics_steps=self.steps, random_steps=False)
+        return self._filled(base, budget)
+
+    def _filled(self, base: StreamConfig, budget: Budget) -> StreamConfig:
+        return _fill(budget, 16, lambda n: replace(base, memory_patterns=n))
+
+    def _adapt(self, generator: torch.Generator) -> None:
+        """Nothing to change; controls do."""
+
+
+class OneStep(Stream):
+    """The same model of the same size, settling for one step only."""
+
+    steps = 1
+
+
+class ScanAlone(Stream):
+    """No energy at all: couplings alone, widened until they fill the budget."""
+
+    steps = 0
+
+    def _filled(self, base: StreamConfig, budget: Budget) -> StreamConfig:
+        return _fill(budget, 16, lambda n: replace(base, coupling_channels=n))
+
+
+class MLP(Stream):
+    """In place of the energy an ordinary network of two untied matrices, as large."""
+
+    steps = 1
+
+    def _adapt(self, generator: torch.Generator) -> None:
+        for stage in self.model.stages:
+            assert isinstance(stage, Stage)
+            config = self.model.config
+            stage.memory = UntiedMap(config.state_dim, config.memory_patterns, generator)
+            stage.metric = Straight()
+
+
+class UntiedMap(Memory):
+    """Δ = V relu(K n)²: the hidden layer of a transformer, the gradient of nothing.
+
+    It stands where an energy would; its energy is said to be zero because it has none.
+    """
+
+    def __init__(self, state_dim: int, patterns: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.key = nn.Parameter(torch.empty(patterns, state_dim))
+        self.value = nn.Parameter(torch.zeros(patterns, state_dim))
+        nn.init.normal_(self.key, std=state_dim**-0.5, generator=generator)
+
+    def force(self, state: States) -> States:
+        return self.pull(F.rms_norm(state, state.shape[-1:]))
+
+    def pull(self, unit: States) -> States:
+        return F.relu(F.linear(unit, self.key)).square() @ self.value
+
+    def landscape(self, unit: States) -> PerPosition:
+        return torch.zeros_like(unit[..., 0])
+
+
+class Straight(Metric):
+    """A metric that takes a force as it is, and learns nothing."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def forward(self, force: States, step: int) -> States:
+        return force
+
+
+def _fill(budget: Budget, multiple: int, config_of: Callable[[int], StreamConfig]) -> StreamConfig:
+    """The configuration whose inner width fills the budget."""
+
+    def count(inner: int) -> int:
+        model = StreamModel(config_of(inner), 1, torch.Generator())
+        return model.parameter_counts().total - budget.width
+
+    return config_of(budget.fill(count, multiple))

@@ -19,6 +19,8 @@ SMALL = StreamConfig(
     memory_patterns=12,
     num_waves=2,
     sequence_length=32,
+    phrase_rows=50,
+    phrase_width=6,
 )
 MEMORIES = pytest.mark.parametrize("memory", ["gated", "rectified", "log-sum-exp"])
 
@@ -143,6 +145,8 @@ CHANGES: dict[str, dict[str, Any]] = {
     "coupling_taps": {"coupling_taps": 2},
     "shortest_memory": {"shortest_memory": 8.0},
     "longest_memory": {"longest_memory": 10.0},
+    "phrase_rows": {"phrase_rows": None},
+    "phrase_width": {"phrase_width": 5},
     "descent": {"descent": True},
     "relax_tolerance": {"relax_tolerance": 0.3},
     "anchor_strength": {"anchor_strength": 0.9},
@@ -249,7 +253,7 @@ def test_a_state_never_grows() -> None:
     with torch.no_grad():
         _, short = model.prefill(text(1, 1))
         _, long = model.prefill(text(1, 500))
-    assert short.bytes_per_row == long.bytes_per_row == 2 * 4 * (16 + 3 * 16)
+    assert short.bytes_per_row == long.bytes_per_row == 2 * 4 * (16 + 3 * 16) + 8
 
 
 def test_a_state_of_another_model_or_text_is_refused(tmp_path: Path) -> None:

@@ -230,3 +230,28 @@ class TestGuard:
                 guarded_step(theirs, torch.tensor(1.0), 0.1, None)
         for left, right in zip(model.parameters(), twin.parameters(), strict=True):
             assert torch.equal(left, right)
+
+
+def test_tables_are_decayed_at_a_rate_of_their_own() -> None:
+    class Two(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = torch.nn.Parameter(torch.ones(3, 2))
+            self.phrase_table = torch.nn.Parameter(torch.ones(3, 2))
+            self.matrix = torch.nn.Parameter(torch.ones(2, 2))
+
+    def after(**settings: float) -> Two:
+        model = Two()
+        optimizer = make_optimizer(model, OptimConfig(lr=0.1, weight_decay=0.5, **settings))  # type: ignore[arg-type]
+        loss = 0.0 * sum(p.sum() for p in model.parameters())
+        loss.backward()
+        guarded_step(optimizer, loss, 0.1, None)
+        return model
+
+    both = after()
+    assert both.embedding.max() < 1
+    assert both.matrix.max() < 1
+    tables_kept = after(embedding_decay=0.0)
+    assert torch.equal(tables_kept.embedding, torch.ones(3, 2))
+    assert torch.equal(tables_kept.phrase_table, torch.ones(3, 2))
+    assert torch.equal(tables_kept.matrix, both.matrix)

@@ -14,6 +14,7 @@ from boggers.field.anchors import Anchors, AnchorWell
 from boggers.field.causal import CausalCoupling, Past
 from boggers.field.memory import GatedMemory, LogSumExpMemory, Memory, RectifiedMemory
 from boggers.field.metric import Metric
+from boggers.field.phrases import NOTHING, PhraseTable
 from boggers.model.dropout import drop
 from boggers.model.size import ParameterCounts, count_parameters
 from boggers.model.stream_config import StreamConfig as StreamConfig
@@ -71,8 +72,9 @@ class Stage(nn.Module):
 class StreamModel(nn.Module):
     """Embeds tokens, takes them through L stages, reads every position with the same table.
 
-        s_t = √D · e_t / ‖e_t‖ at the start          logits_t = E · s_t / rms(s_t) at the end
+        s_t = √D · e_t / ‖e_t‖ + p_t at the start          logits_t = E · s_t / rms(s_t) at the end
 
+    p_t is what the token means after the one before it, where there is a table of phrases.
     All positions of a stretch are computed at once; nothing but the couplings looks back, and
     nothing looks ahead. Reading a text in pieces, each with the state that the piece before left,
     gives the same logits as reading it whole.
@@ -89,6 +91,11 @@ class StreamModel(nn.Module):
         self.vocab_size = vocab_size
         self.embedding = nn.Parameter(torch.empty(vocab_size, config.state_dim))
         nn.init.normal_(self.embedding, std=TABLE_SCALE, generator=generator)
+        self.phrases: PhraseTable | None = None
+        if config.phrase_rows is not None:
+            self.phrases = PhraseTable(
+                config.phrase_rows, config.phrase_width, config.state_dim, generator
+            )
         self.stages = nn.ModuleList(Stage(config, generator) for _ in range(config.num_stages))
 
     def forward(
@@ -117,6 +124,8 @@ class StreamModel(nn.Module):
         """
         past = self.start(len(tokens)) if state is None else self._fitting(state, len(tokens))
         states = F.rms_norm(F.embedding(tokens, self.embedding), (self.config.state_dim,))
+        if self.phrases is not None:
+            states = states + self.phrases(tokens, past.latest)
         states = drop(states, self.config.embedding_dropout, generator, training=self.training)
         taken = self.steps(generator) if steps is None else steps
         pasts: list[Past] = []
@@ -140,7 +149,8 @@ class StreamModel(nn.Module):
             states = rest.state
             settled.append(rest)
         states = drop(states, self.config.readout_dropout, generator, training=self.training)
-        return StreamReading(self.read(states), tuple(settled), StreamState(tuple(pasts)))
+        latest = tokens[:, -1:] if self.phrases is not None else past.latest
+        return StreamReading(self.read(states), tuple(settled), StreamState(tuple(pasts), latest))
 
     def prefill(
         self, tokens: Text, state: StreamState | None = None, *, steps: int | None = None
@@ -157,7 +167,9 @@ class StreamModel(nn.Module):
 
     def start(self, rows: int) -> StreamState:
         """The past of B texts of which nothing has been read."""
-        return StreamState(tuple(stage.coupling.start(rows) for stage in self._stages()))
+        known = 0 if self.phrases is None else 1
+        latest = torch.full((rows, known), NOTHING, device=self.embedding.device)
+        return StreamState(tuple(s.coupling.start(rows) for s in self._stages()), latest)
 
     def read(self, states: Stream) -> Float[Tensor, "B T V"]:
         """Logits of the token after each position."""
@@ -213,7 +225,10 @@ class StreamModel(nn.Module):
 
     def _fitting(self, state: StreamState, rows: int) -> StreamState:
         own = self.start(rows)
-        shapes = [[(past.recent.shape, past.field.shape) for past in s.pasts] for s in (own, state)]
+        shapes = [
+            [s.latest.shape, *(shape for p in s.pasts for shape in (p.recent.shape, p.field.shape))]
+            for s in (own, state)
+        ]
         if shapes[0] != shapes[1]:
             raise UserError(
                 f"The state of a stream must come from this model and have {rows} rows; "

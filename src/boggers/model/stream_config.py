@@ -34,6 +34,13 @@ class StreamConfig:
     num_waves: int = 4
     """Number of waves N, each with a memory of its own; only log-sum-exp cuts the state."""
 
+    phrase_rows: int | None = None
+    """Rows of a table that adds to each token what its pair with the one before means; None = no
+    such table."""
+
+    phrase_width: int = 32
+    """Width of those rows."""
+
     coupling_channels: int | None = None
     """Channels of the coupling, each with its own speed of forgetting; None = D."""
 
@@ -104,6 +111,8 @@ class StreamConfig:
             ("sequence_length", 2),
             ("memory_patterns", 1),
             ("num_waves", 1),
+            ("phrase_rows", 1),
+            ("phrase_width", 1),
             ("coupling_channels", 1),
             ("coupling_taps", 1),
             ("gradient_steps", 1),

@@ -29,7 +29,7 @@ class OptimConfig:
     schedule as `--lr`."""
 
     embedding_lr: float | None = None
-    """Peak learning rate of the embedding table, above 0; `--lr` if left out."""
+    """Peak learning rate of the tables whose rows are looked up, above 0; `--lr` if left out."""
 
     schedule: Literal["constant", "cosine", "wsd"] = "constant"
     """Shape after the warm-up: constant; cosine (half a wave down to the final fraction over the
@@ -56,6 +56,10 @@ class OptimConfig:
     weight_decay: float = 0.01
     """Decoupled weight decay of matrices per unit of learning rate; vectors, biases and scalars
     are never decayed."""
+
+    embedding_decay: float | None = None
+    """The same for tables whose rows are looked up; `--weight-decay` if left out. A rare row is
+    seldom taught and always decayed."""
 
     grad_clip: float | None = None
     """Longest global gradient (L2 norm over all weights); a longer one is scaled down to it."""
@@ -86,6 +90,11 @@ class OptimConfig:
         _require(all(0 <= b < 1 for b in self.betas), "--betas must be in [0, 1)", self.betas)
         _require(self.weight_decay >= 0, "--weight-decay must be at least 0", self.weight_decay)
         _require(
+            self.embedding_decay is None or self.embedding_decay >= 0,
+            "--embedding-decay must be at least 0",
+            self.embedding_decay,
+        )
+        _require(
             self.grad_clip is None or self.grad_clip > 0,
             "--grad-clip must be above 0, or left out for none",
             self.grad_clip,
@@ -102,6 +111,10 @@ def learning_rate(config: OptimConfig, step: int, total: int, steps_per_epoch: i
     if config.lr_decay_every:
         rate *= config.lr_gamma ** (step // steps_per_epoch // config.lr_decay_every)
     return rate
+
+
+TABLES = ("embedding", "phrase_table")
+"""Last names of parameters whose rows are looked up."""
 
 
 class Optimizer:
@@ -162,7 +175,7 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     decayed: list[Tensor] = []
     free: list[Tensor] = []
     for name, parameter in model.named_parameters():
-        if name.rpartition(".")[2] == "embedding":
+        if name.rpartition(".")[2] in TABLES:
             table.append(parameter)
         elif parameter.ndim < 2 or name.endswith("bias"):
             free.append(parameter)
@@ -172,9 +185,10 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
             decayed.append(parameter)
     table_rate = config.lr if config.embedding_lr is None else config.embedding_lr
     decay = config.weight_decay
+    table_decay = decay if config.embedding_decay is None else config.embedding_decay
     groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": decay, "scale": 1.0},
-        {"params": table, "weight_decay": decay, "scale": table_rate / config.lr},
+        {"params": table, "weight_decay": table_decay, "scale": table_rate / config.lr},
         {"params": free, "weight_decay": 0.0, "scale": 1.0},
     ]
     adamw = torch.optim.AdamW(

@@ -61,7 +61,9 @@ def stream_small() -> RunConfig:
     """The stream model with about a million weights besides the table, for a processor."""
     return RunConfig(
         architecture="stream",
-        model=StreamConfig(state_dim=128, num_stages=4, memory_patterns=640),
+        model=StreamConfig(
+            state_dim=128, num_stages=4, memory_patterns=400, phrase_rows=8192, phrase_width=32
+        ),
         text=TextConfig(tokenizer="bpe", vocab_size=2048),
         data=DataConfig(val_fraction=0.05),
         optim=OptimConfig(

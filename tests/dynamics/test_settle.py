@@ -9,7 +9,7 @@ from torch import Tensor
 from boggers.dynamics.breaks import BreakRule
 from boggers.dynamics.settle import Settling, Slope, settle
 from boggers.errors import UserError
-from boggers.field.memory import GatedMemory
+from boggers.field.memory import GatedMemory, RecallMemory
 from boggers.field.metric import Metric
 
 WIDTH = 16
@@ -22,7 +22,20 @@ def generator(seed: int = 0) -> torch.Generator:
 def slope(steepness: float = 1.0) -> Slope:
     memory = GatedMemory(WIDTH, 24, generator())
     memory.value.data *= 10 * steepness
-    return Slope(terms=[memory], metric=Metric(WIDTH, 3))
+    return Slope(terms=[memory], metric=Metric(WIDTH, 3, circulating=True))
+
+
+def feel(state: Tensor, step: int) -> Tensor:
+    """A little of each position's own past, fading by half; another little at every step."""
+    felt, carried = [], torch.zeros_like(state[:, 0])
+    for t in range(state.shape[1]):
+        carried = 0.5 * carried + state[:, t] / state[:, t].norm(dim=-1, keepdim=True)
+        felt.append(carried / (step + 1))
+    return torch.stack(felt, dim=1)
+
+
+def nothing(state: Tensor, step: int) -> Tensor:
+    return torch.zeros_like(state)
 
 
 def states(rows: int = 3, length: int = 7) -> Tensor:
@@ -30,31 +43,34 @@ def states(rows: int = 3, length: int = 7) -> Tensor:
 
 
 def rises(settled: Settling) -> Tensor:
-    """How far the energy rose at any step of any position; 0 where it never did."""
-    assert settled.energy is not None
-    return settled.energy.diff(dim=0).clamp_min(0).amax(0)
+    """How far the energy rose in the descent of any step of any position; 0 where it never did."""
+    assert settled.fall is not None
+    return (-settled.fall).clamp_min(0).amax(0)
 
 
 def test_a_guarded_descent_never_rises_anywhere() -> None:
     steep = slope(steepness=50.0)
-    assert rises(settle(states(64, 64), steep, steps=6)).max() > 0, "the guard has nothing to do"
-    settled = settle(states(64, 64), replace(steep, guarded=True), steps=6)
+    assert rises(settle(states(64, 64), steep, feel, steps=6)).max() > 0, "nothing to guard"
+    settled = settle(states(64, 64), replace(steep, guarded=True), feel, steps=6)
     assert rises(settled).max() == 0
-    assert settled.energy is not None
-    assert (settled.energy[-1] < settled.energy[0]).float().mean() > 0.99
+    assert settled.fall is not None
+    assert (settled.fall > 0).float().mean() > 0.99
 
 
-def test_small_steps_never_rise_unguarded() -> None:
-    gentle = slope()
-    gentle.metric.log_rate.data -= 5.0
-    gentle.metric.circulation.data *= 0.01
-    assert rises(settle(states(), gentle, steps=5)).max() < 1e-6
+def test_a_recall_never_rises_unguarded() -> None:
+    memory = RecallMemory(WIDTH, 24, generator())
+    torch.nn.init.normal_(memory.value, generator=generator(1))
+    for pace in (-3.0, 0.0, 3.0):
+        metric = Metric(WIDTH, 4, circulating=False)
+        torch.nn.init.constant_(metric.pace, pace)
+        settled = settle(states(64, 64), Slope(terms=[memory], metric=metric), feel, steps=4)
+        assert rises(settled).max() == 0
 
 
 def test_what_is_asked_for_is_returned() -> None:
-    settled = settle(states(), slope(), steps=2, keep_path=True)
+    settled = settle(states(), slope(), feel, steps=2, keep_path=True)
     assert settled.energy is not None
-    assert settled.energy.shape == (3, 3, 7)
+    assert settled.energy.shape == (2, 3, 7)
     assert settled.path is not None
     assert len(settled.path) == 3
     assert torch.equal(settled.path[-1], settled.state)
@@ -65,21 +81,21 @@ def test_what_is_asked_for_is_returned() -> None:
 
 def test_no_steps_leave_the_start() -> None:
     start = states()
-    settled = settle(start, slope(), steps=0)
+    settled = settle(start, slope(), feel, steps=0)
     assert torch.equal(settled.state, start)
     assert (settled.residual == 0).all()
     assert (settled.steps == 0).all()
 
 
 def test_a_resting_position_stays_while_others_go_on() -> None:
-    patient = replace(slope(), tolerance=0.05)
-    settled = settle(states(8, 32), patient, steps=6, keep_path=True)
+    patient = replace(slope(), tolerance=0.2)
+    settled = settle(states(8, 32), patient, feel, steps=6, keep_path=True)
     assert settled.path is not None
     assert 1 <= settled.steps.min() < settled.steps.max()
     for taken in range(1, 6):
         rested = settled.steps == taken
         assert torch.equal(settled.path[taken][rested], settled.state[rested])
-    assert (settled.residual[settled.steps < 6] < 0.05).all()
+    assert (settled.residual[settled.steps < 6] < 0.2).all()
 
 
 @pytest.mark.parametrize("tolerance", [None, 0.05])
@@ -93,8 +109,8 @@ def test_a_position_settles_as_it_would_alone(
         breaks = BreakRule(kind=kind, tense=0.02, calm=0.01, patience=1)  # type: ignore[arg-type]
     own = replace(slope(), tolerance=tolerance, guarded=guarded, breaks=breaks)
     start = states()
-    together = settle(start, own, steps=4, generator=generator(2))
-    alone = settle(start[1:2, 4:5], own, steps=4, generator=generator(2))
+    together = settle(start, own, nothing, steps=4, generator=generator(2))
+    alone = settle(start[1:2, 4:5], own, nothing, steps=4, generator=generator(2))
     torch.testing.assert_close(alone.state[0, 0], together.state[1, 4], rtol=1e-5, atol=1e-6)
     assert alone.steps[0, 0] == together.steps[1, 4]
     assert alone.breaks[0, 0] == together.breaks[1, 4]
@@ -105,20 +121,20 @@ def test_a_position_settles_as_it_would_alone(
 def test_a_rejected_break_never_raises_the_energy() -> None:
     rule = BreakRule(tense=0.02, calm=0.01, patience=1, strength=2.0)
     wild, tame = (replace(slope(), breaks=replace(rule, reject=r)) for r in (False, True))
-    counts = [settle(states(8, 32), s, steps=4).breaks.sum() for s in (wild, tame)]
+    counts = [settle(states(8, 32), s, feel, steps=4).breaks.sum() for s in (wild, tame)]
     assert 0 < counts[1] < counts[0]
 
 
 def test_gaussian_breaks_need_a_generator() -> None:
     rule = BreakRule(kind="gaussian", tense=0.02, calm=0.01)
     with pytest.raises(UserError, match="random generator"):
-        settle(states(), replace(slope(), breaks=rule), steps=1)
+        settle(states(), replace(slope(), breaks=rule), feel, steps=1)
 
 
 def test_gradients_travel_back_as_far_as_asked() -> None:
     def gradient(last: int | None) -> tuple[Tensor, Tensor]:
         own, start = slope(), states().requires_grad_()
-        settled = settle(start, own, steps=3, gradient_steps=last, keep_energy=False)
+        settled = settle(start, own, feel, steps=3, gradient_steps=last, keep_energy=False)
         settled.state.square().mean().backward()
         assert isinstance(own.terms[0], GatedMemory)
         assert own.terms[0].key.grad is not None

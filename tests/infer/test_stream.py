@@ -80,7 +80,7 @@ def test_other_steps_and_tolerances_are_taken(stream: Engine) -> None:
     assert score(stream.model, IDS, 20, 60, steps=1).nats != before.nats
     settle_otherwise(stream.model, 4, None)
     assert score(stream.model, IDS, 20, 60).steps == 4
-    settle_otherwise(stream.model, None, 0.05)
+    settle_otherwise(stream.model, None, 0.3)
     assert score(stream.model, IDS, 20, 60).steps < 4
 
 
@@ -110,7 +110,7 @@ def test_every_position_of_a_prompt_can_be_watched(stream: Engine) -> None:
     assert len(reading.settled) == 2
     rest = reading.settled[0]
     assert rest.energy is not None
-    assert rest.energy.shape == (3, 1, 7)
+    assert rest.energy.shape == (2, 1, 7)
     assert rest.path is not None
     with pytest.raises(UserError, match="window"):
         stream.trace("The fox")

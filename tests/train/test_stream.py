@@ -118,6 +118,8 @@ def test_every_loss_of_a_stream_changes_the_total() -> None:
         20,
         torch.Generator().manual_seed(0),
     )
+    for stage in model.stages:
+        torch.nn.init.ones_(stage.memory.value)  # an untrained memory has no energy
     ids = torch.randint(20, (3, 17), generator=torch.Generator().manual_seed(1))
     batch = Batch(ids[:, :-1], ids[:, 1:])
 

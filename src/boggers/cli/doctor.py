@@ -167,9 +167,9 @@ def stream(device: torch.device) -> tuple[bool, str]:
     apart = float((torch.stack(steps, dim=1) - whole.logits).abs().max())
     if apart > TOLERANCE[torch.float32] * float(whole.logits.abs().max()):
         return False, f"token by token differs from all at once by {apart:.1e}"
-    rise = max(float(rest.energy.diff(dim=0).max()) for rest in whole.settled)
-    if rise > 0:
-        return False, f"the energy of a position rose by {rise:.1e} in a step"
+    fall = min(float(rest.fall.min()) for rest in whole.settled)
+    if fall < 0:
+        return False, f"the energy of a position rose by {-fall:.1e} in a step"
     size = state.bytes_per_row
     return True, f"looks only back, the same token by token, never uphill; {size:,} bytes of state"
 

@@ -1,7 +1,8 @@
-"""The settling of a stream: every position rolls downhill by itself, all of them at once."""
+"""The settling of a stream: every position feels its past and rolls downhill, again and again."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int64
@@ -16,6 +17,9 @@ HALVINGS = 8
 """How often a guarded step is halved before it is given up."""
 
 TINY = 1e-12
+
+Couple = Callable[[Stream, int], Stream]
+"""What the positions (B, T, D) feel of their past at a step, counted from 0; it must be causal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +41,14 @@ class Slope:
     tolerance: float | None = None
     breaks: BreakRule | None = None
 
-    def energy(self, state: Stream) -> PerPosition:
+    def energy(self, state: Stream, proposal: Stream) -> PerPosition:
         """E, the sum of the terms at every position."""
-        first, *others = (term.energy(state) for term in self.terms)
+        first, *others = (term.energy(state, proposal) for term in self.terms)
         return sum(others, first)
 
-    def force(self, state: Stream) -> Stream:
+    def force(self, state: Stream, proposal: Stream) -> Stream:
         """-∇E at every position."""
-        first, *others = (term.force(state) for term in self.terms)
+        first, *others = (term.force(state, proposal) for term in self.terms)
         return sum(others, first)
 
 
@@ -54,24 +58,50 @@ class Settling:
 
     Attributes:
         state: (B, T, D), where each position rests; carries gradient.
+        proposal: (B, T, D), where the last descent began; carries gradient.
         residual: (B, T), the last step as a share of the state's length, ‖Δ‖/‖s‖; 0 without steps.
         steps: (B, T), steps taken before the position came to rest.
         breaks: (B, T), breaks that were carried out.
-        energy: (K + 1, B, T), at the start and after every step; None if it was not asked for.
+        energy: (K, B, T), after the descent of every step; None if it was not asked for.
+        fall: (K, B, T), by how much that descent lowered it; None if it was not asked for.
         path: the states at the start and after every step; None if it was not asked for.
     """
 
     state: Stream
+    proposal: Stream
     residual: PerPosition
     steps: Int64[Tensor, "B T"]
     breaks: Int64[Tensor, "B T"]
     energy: Float[Tensor, "K B T"] | None = None
+    fall: Float[Tensor, "K B T"] | None = None
     path: tuple[Stream, ...] | None = None
+
+
+@dataclass
+class _Curves:
+    """Energies as they are measured; nothing is measured unless it was asked for."""
+
+    wanted: bool
+    energies: list[Tensor] = field(default_factory=list)
+    falls: list[Tensor] = field(default_factory=list)
+
+    @torch.no_grad()
+    def add(self, slope: Slope, proposal: Stream, settled: Stream) -> None:
+        if self.wanted:
+            after = slope.energy(settled, proposal)
+            self.energies.append(after)
+            self.falls.append(slope.energy(proposal, proposal) - after)
+
+    def stacked(self, values: list[Tensor], like: Stream) -> Tensor | None:
+        if not self.wanted:
+            return None
+        return torch.stack(values) if values else like.new_zeros(0, *like.shape[:2])
 
 
 def settle(
     start: Stream,
     slope: Slope,
+    couple: Couple,
     *,
     steps: int,
     generator: torch.Generator | None = None,
@@ -79,39 +109,47 @@ def settle(
     keep_energy: bool = True,
     keep_path: bool = False,
 ) -> Settling:
-    """Let every position descend on its own:  s ← s + Δ_k(-∇E(s)),  k = 0 … K - 1.
+    """Let every position settle on its own, given what it feels of its past.
+
+        p = s + c_k(s)          s ← p + Δ_k(-∇E(p; p))          k = 0 … K - 1
 
     A position that has come to rest stays exactly where it is while others go on. Nothing in the
     loop waits for the device.
 
     Args:
-        start: (B, T, D), states that have felt their past.
-        slope: what moves them.
+        start: (B, T, D).
+        slope: what moves them downhill.
+        couple: c_k, what they feel of their past.
         steps: K ≥ 0, the most steps that a position takes.
         generator: noise for breaks.
         gradient_steps: how many of the last steps carry gradient; None = all. The start always
             does: what is cut is how the moves of earlier steps depend on it.
-        keep_energy: measure the energy at the start and after every step.
+        keep_energy: measure the energy around the descent of every step.
         keep_path: return the states at the start and after every step.
     """
-    state = start
+    state = proposal = start
     zeros = torch.zeros(start.shape[:2], dtype=torch.int64, device=start.device)
     taken, broken, calm = zeros, zeros, zeros
     residual = start.detach().new_zeros(start.shape[:2])
     active: PositionMask | None = None
     if slope.tolerance is not None:
         active = torch.ones_like(zeros, dtype=torch.bool)
-    energies = [_measured(slope, start)] if keep_energy else []
-    path = [start]
+    curves, path = _Curves(keep_energy), [start]
     free = 0 if gradient_steps is None else max(0, steps - gradient_steps)
     for k in range(steps):
-        move = _move(state, slope, k, carries_gradient=k >= free)
+        before = state
+        with torch.set_grad_enabled(torch.is_grad_enabled() and k >= free):
+            proposal = before + couple(before, k)
+            settled = _descend(proposal, slope, k)
+        curves.add(slope, proposal, settled)
+        # What earlier steps add is a constant to the gradient, the state itself is not.
+        state = settled if k >= free else before + (settled - before).detach()
         if active is not None:
-            move = torch.where(active[..., None], move, 0.0)
-        before, state = state, state + move
+            state = torch.where(active[..., None], state, before)
         if slope.breaks is not None:
+            energy = functools.partial(slope.energy, proposal=proposal)
             state, calm, happened = break_positions(
-                slope.breaks, state, before, calm, generator, slope.energy, active
+                slope.breaks, state, before, calm, generator, energy, active
             )
             broken = broken + happened
         taken = taken + 1 if active is None else taken + active
@@ -120,42 +158,38 @@ def settle(
             residual = moved if active is None else torch.where(active, moved, residual)
         if active is not None and slope.tolerance is not None:
             active = active & (moved >= slope.tolerance)
-        if keep_energy:
-            energies.append(_measured(slope, state))
         path.append(state)
     return Settling(
         state=state,
+        proposal=proposal,
         residual=residual,
         steps=taken,
         breaks=broken,
-        energy=torch.stack(energies) if keep_energy else None,
+        energy=curves.stacked(curves.energies, start),
+        fall=curves.stacked(curves.falls, start),
         path=tuple(path) if keep_path else None,
     )
 
 
-def _move(state: Stream, slope: Slope, step: int, *, carries_gradient: bool) -> Stream:
-    """Δ of one step at every position."""
-    with torch.set_grad_enabled(torch.is_grad_enabled() and carries_gradient):
-        move = slope.metric(slope.force(state), step)
-        return _downhill(state, move, slope) if slope.guarded else move
+def _descend(proposal: Stream, slope: Slope, step: int) -> Stream:
+    """One step downhill from the proposal."""
+    move: Stream = slope.metric(slope.force(proposal, proposal), step)
+    if slope.guarded:
+        move = _downhill(proposal, move, slope)
+    return proposal + move
 
 
-def _downhill(state: Stream, move: Stream, slope: Slope) -> Stream:
+def _downhill(proposal: Stream, move: Stream, slope: Slope) -> Stream:
     """The moves, each halved until its position's energy does not rise, or nothing."""
     with torch.no_grad():
-        height = slope.energy(state)
+        height = slope.energy(proposal, proposal)
         share = torch.ones_like(height)
         for _ in range(HALVINGS):
-            rises = slope.energy(state + share[..., None] * move) > height
+            rises = slope.energy(proposal + share[..., None] * move, proposal) > height
             share = torch.where(rises, share / 2, share)
-        rises = slope.energy(state + share[..., None] * move) > height
+        rises = slope.energy(proposal + share[..., None] * move, proposal) > height
         share = torch.where(rises, 0.0, share)
     return share[..., None] * move
-
-
-def _measured(slope: Slope, state: Stream) -> PerPosition:
-    with torch.no_grad():
-        return slope.energy(state)
 
 
 def _share_moved(before: Stream, after: Stream) -> PerPosition:

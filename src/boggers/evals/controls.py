@@ -100,14 +100,12 @@ class UntiedMap(Memory):
         self.value = nn.Parameter(torch.zeros(patterns, state_dim))
         nn.init.normal_(self.key, std=state_dim**-0.5, generator=generator)
 
-    def force(self, state: States) -> States:
-        return self.pull(F.rms_norm(state, state.shape[-1:]))
-
-    def pull(self, unit: States) -> States:
+    def force(self, state: States, proposal: States) -> States:
+        unit = F.rms_norm(state, state.shape[-1:])
         return F.relu(F.linear(unit, self.key)).square() @ self.value
 
-    def landscape(self, unit: States) -> PerPosition:
-        return torch.zeros_like(unit[..., 0])
+    def energy(self, state: States, proposal: States) -> PerPosition:
+        return torch.zeros_like(state[..., 0])
 
 
 class Straight(Metric):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from boggers.field.base import AbstractEnergy
-from boggers.field.memory import Memory
+from boggers.field.memory import DirectionMemory
 from boggers.field.waves import split_waves
 from boggers.shapes import Logits, PerPosition, PerRow, State, Stream
 
@@ -74,7 +74,7 @@ class AnchorEnergy(AbstractEnergy):
         return (-self.strength / state.shape[1]) * (state - target) / _distance(state, target)
 
 
-class AnchorWell(Memory):
+class AnchorWell(DirectionMemory):
     """The distance of every position of a stream to its own nearest anchor, held constant.
 
     L = λ ‖n - a‖ / √D          f = -λ (n - a) / (‖n - a‖ √D)

@@ -1,4 +1,4 @@
-"""Associative memories that a position settles in: energies of its direction, forces exact."""
+"""Associative memories that a position settles in: declared energies, forces exact."""
 
 import math
 from abc import ABC, abstractmethod
@@ -15,6 +15,57 @@ ROUNDING = 1e-6
 
 
 class Memory(nn.Module, ABC):
+    """A learned landscape for one position, the same for every position of a stream.
+
+    E_t(s_t; p_t) reads position t alone: nothing passes between positions, rows or moments through
+    it. The proposal p is where the position stood after it last felt its past; it is held fixed
+    while the position settles, like a field from outside.
+    """
+
+    @abstractmethod
+    def energy(self, state: Stream, proposal: Stream) -> PerPosition:
+        """E at every position of (B, T, D), dimensionless."""
+
+    @abstractmethod
+    def force(self, state: Stream, proposal: Stream) -> Stream:
+        """-∇_s E, exact, at every position; differentiable by ordinary backpropagation."""
+
+
+class RecallMemory(Memory):
+    """M pairs of patterns: a proposal that resembles k_m recalls v_m, and the state goes there.
+
+        E(s; p) = ½ ‖s - p‖² - (s - p) · r(p)      r(p) = Vᵀ relu(K p̂ + α)²      p̂ = p / rms(p)
+        -∇_s E = (p - s) + r(p)
+
+    A bowl around p + r(p): one step of rate 1 from the proposal comes to rest exactly, any rate in
+    (0, 2) goes down, and E falls by ½ ‖r‖². Key and value are patterns of their own, as in a
+    bidirectional associative memory (Kosko, 1988) whose key side is held by the field; V starts at
+    zero, so an untrained memory recalls nothing. Parameters: K and V (M, D), threshold α (M).
+    """
+
+    def __init__(self, state_dim: int, patterns: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.key = nn.Parameter(torch.empty(patterns, state_dim))
+        self.value = nn.Parameter(torch.zeros(patterns, state_dim))
+        self.threshold = nn.Parameter(torch.zeros(patterns))
+        nn.init.normal_(self.key, std=state_dim**-0.5, generator=generator)
+
+    def energy(self, state: Stream, proposal: Stream) -> PerPosition:
+        away = state - proposal
+        return (away * (0.5 * away - self._recalled(proposal))).sum(dim=-1)
+
+    def force(self, state: Stream, proposal: Stream) -> Stream:
+        recalled = self._recalled(proposal)
+        # Where settling begins there is no distance to the proposal yet.
+        return recalled if state is proposal else recalled + (proposal - state)
+
+    def _recalled(self, proposal: Stream) -> Stream:
+        """r(p), (B, T, D)."""
+        unit = F.rms_norm(proposal, proposal.shape[-1:])
+        return F.relu(F.linear(unit, self.key, self.threshold)).square() @ self.value
+
+
+class DirectionMemory(Memory, ABC):
     """A learned landscape over the direction of a position, n = s / √(mean(s²) + 1e-6).
 
         E(s) = L(n(s))           -∇_s E = (f - n (n·f)/D) / √(mean(s²) + 1e-6),   f = -∇_n L
@@ -25,11 +76,11 @@ class Memory(nn.Module, ABC):
     autograd.
     """
 
-    def energy(self, state: Stream) -> PerPosition:
-        """E at every position of (B, T, D), dimensionless."""
+    def energy(self, state: Stream, proposal: Stream) -> PerPosition:
+        """E at every position, whatever the proposal."""
         return self.landscape(state * _inverse_length(state))
 
-    def force(self, state: Stream) -> Stream:
+    def force(self, state: Stream, proposal: Stream) -> Stream:
         """-∇_s E, exact, at every position."""
         inverse = _inverse_length(state)
         unit = state * inverse
@@ -46,7 +97,7 @@ class Memory(nn.Module, ABC):
         """f = -∇_n L, (B, T, D)."""
 
 
-class GatedMemory(Memory):
+class GatedMemory(DirectionMemory):
     """M pairs of patterns: a position that resembles a_m is pulled along b_m.
 
         L = -½ Σ_m u_m² v_m       u = relu(K n + α), v = V n
@@ -80,7 +131,7 @@ class GatedMemory(Memory):
         return match, F.linear(unit, self.value)
 
 
-class RectifiedMemory(Memory):
+class RectifiedMemory(DirectionMemory):
     """M patterns, each attracting what already resembles it, the more the nearer.
 
         L = -(c/3) Σ_m u_m³       u = relu(Ξ n + α)          f = c Ξᵀ u²
@@ -105,7 +156,7 @@ class RectifiedMemory(Memory):
         return self.strength * (match.square() @ self.pattern)
 
 
-class LogSumExpMemory(Memory):
+class LogSumExpMemory(DirectionMemory):
     """M patterns in each of N waves; each wave is drawn to a soft choice among its own.
 
         L = -Σ_w c_w/β_w · logsumexp_m(β_w ξ_{w,m}·n_w + α_{w,m})      f_w = c_w Ξ_wᵀ softmax(…)

@@ -5,21 +5,18 @@ from torch import Tensor, nn
 
 from boggers.shapes import Stream
 
-FIRST_CIRCULATION = 1.0
-LATER_RATE = 0.2
-"""What a step after the first begins with, as a share of the first: it must earn more."""
-
 
 class Metric(nn.Module):
     """Step k goes along the force and, as far as it has learned to, around it.
 
-        Δ = (η_k I + Ω_k) f          η_k > 0          Ω_k = [[0, diag ω_k], [-diag ω_k, 0]]
+        Δ = (η_k I + Ω_k) f          η_k = 2 σ(ρ_k)          Ω_k = [[0, diag ω_k], [-diag ω_k, 0]]
 
     Ω pairs channel i with channel i + D/2 and turns the force within each pair. Turning does no
     work: f·Δ = η_k ‖f‖² whatever ω is, so a small enough step along Δ lowers the energy like plain
     descent, but what a position becomes is not bound to be a gradient of what it was. Steps beyond
-    the last of the K learned ones repeat it. Parameters: log η (K); ω (K · D/2), one step behind
-    another: a list of numbers, no matrix that maps states.
+    the last of the K learned ones repeat it. Parameters: ρ (K), zero at the start, so that η is 1;
+    with circulation ω (K · D/2), one at the start, one step behind another: a list of numbers, no
+    matrix that maps states.
 
     Source: the splitting of a dissipative flow into a gradient and a circulation (port-Hamiltonian
     systems; van der Schaft & Jeltsema, 2014).
@@ -27,23 +24,27 @@ class Metric(nn.Module):
     Args:
         state_dim: D, even.
         steps: K ≥ 1.
+        circulating: whether there is an Ω at all. Without it a step of an energy that curves like
+            ½‖s‖² never goes uphill.
     """
 
-    def __init__(self, state_dim: int, steps: int) -> None:
+    def __init__(self, state_dim: int, steps: int, *, circulating: bool) -> None:
         super().__init__()
-        share = torch.tensor([1.0] + [LATER_RATE] * (steps - 1))
-        self.log_rate = nn.Parameter(share.log())
-        self.circulation = nn.Parameter(FIRST_CIRCULATION * share.repeat_interleave(state_dim // 2))
+        self.pace = nn.Parameter(torch.zeros(steps))
+        self.circulation: nn.Parameter | None = None
+        if circulating:
+            self.circulation = nn.Parameter(torch.ones(steps * (state_dim // 2)))
 
     def rate(self, step: int) -> Tensor:
         """η of a step, counted from 0; a scalar."""
-        return self.log_rate[min(step, len(self.log_rate) - 1)].exp()
+        return 2 * torch.sigmoid(self.pace[min(step, len(self.pace) - 1)])
 
     def forward(self, force: Stream, step: int) -> Stream:
         """Δ for the forces (B, T, D) of a step, counted from 0."""
-        turns = self.circulation.view(len(self.log_rate), -1)
+        along = self.rate(step) * force
+        if self.circulation is None:
+            return along
+        turns = self.circulation.view(len(self.pace), -1)
         turn = turns[min(step, len(turns) - 1)]
         left, right = force.chunk(2, dim=-1)
-        return torch.addcmul(
-            self.rate(step) * force, torch.cat([right, -left], dim=-1), torch.cat([turn, turn])
-        )
+        return torch.addcmul(along, torch.cat([right, -left], dim=-1), torch.cat([turn, turn]))

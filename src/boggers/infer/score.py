@@ -120,7 +120,7 @@ def _by_stretches(
     """Sums over one stretch of text after another, each read with the state the last one left."""
     device = model.embedding.device
     begin = max(0, start - STRETCH)
-    state = model.start(1)
+    state = model.start(1, steps)
     for first in range(begin, stop, STRETCH):
         last = min(first + STRETCH, stop)
         places = np.arange(first, last)

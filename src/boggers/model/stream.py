@@ -12,7 +12,13 @@ from boggers.dynamics.settle import Settling, Slope, settle
 from boggers.errors import UserError
 from boggers.field.anchors import Anchors, AnchorWell
 from boggers.field.causal import CausalCoupling, Past
-from boggers.field.memory import GatedMemory, LogSumExpMemory, Memory, RectifiedMemory
+from boggers.field.memory import (
+    GatedMemory,
+    LogSumExpMemory,
+    Memory,
+    RecallMemory,
+    RectifiedMemory,
+)
 from boggers.field.metric import Metric
 from boggers.field.phrases import NOTHING, PhraseTable
 from boggers.model.dropout import drop
@@ -43,9 +49,9 @@ class StreamReading:
 
 
 class Stage(nn.Module):
-    """One coupling to the past and one energy to settle in.
+    """One coupling to the past and one energy to settle in, shared by K steps.
 
-        s ← s + c(s)          s ← s + Δ_k(-∇E(s)),  k = 0 … K - 1
+        p = s + c(s)          s ← p + Δ_k(-∇E(p; p))          k = 0 … K - 1
 
     Args:
         config: shape and physics; with K = 0 there is no energy.
@@ -66,7 +72,11 @@ class Stage(nn.Module):
         self.metric: Metric | None = None
         if config.num_dynamics_steps > 0:
             self.memory = make_memory(config, generator)
-            self.metric = Metric(config.state_dim, config.num_dynamics_steps)
+            self.metric = Metric(
+                config.state_dim,
+                config.num_dynamics_steps,
+                circulating=config.memory != "recall",
+            )
 
 
 class StreamModel(nn.Module):
@@ -122,32 +132,36 @@ class StreamModel(nn.Module):
             UserError: the state belongs to other texts or another model, or noise is needed and
                 no generator came.
         """
-        past = self.start(len(tokens)) if state is None else self._fitting(state, len(tokens))
+        taken = self.steps(generator) if steps is None else steps
+        past = self.start(len(tokens), taken)
+        if state is not None:
+            past = _fitting(state, past)
         states = F.rms_norm(F.embedding(tokens, self.embedding), (self.config.state_dim,))
         if self.phrases is not None:
             states = states + self.phrases(tokens, past.latest)
         states = drop(states, self.config.embedding_dropout, generator, training=self.training)
-        taken = self.steps(generator) if steps is None else steps
         pasts: list[Past] = []
         settled: list[Settling] = []
-        for stage, before in zip(self._stages(), past.pasts, strict=True):
-            felt, after = stage.coupling(states, before)
-            states = states + felt
-            pasts.append(after)
+        each = _pasts_per_stage(taken)
+        for number, stage in enumerate(self._stages()):
+            carried = _Carried(stage.coupling, past.pasts[number * each : (number + 1) * each])
             slope = self._slope(stage)
-            if slope is None:
-                continue
-            rest = settle(
-                states,
-                slope,
-                steps=taken,
-                generator=generator,
-                gradient_steps=self.config.gradient_steps,
-                keep_energy=keep_energy,
-                keep_path=keep_path,
-            )
-            states = rest.state
-            settled.append(rest)
+            if slope is None or taken == 0:
+                states = states + carried(states, 0)
+            else:
+                rest = settle(
+                    states,
+                    slope,
+                    carried,
+                    steps=taken,
+                    generator=generator,
+                    gradient_steps=self.config.gradient_steps,
+                    keep_energy=keep_energy,
+                    keep_path=keep_path,
+                )
+                states = rest.state
+                settled.append(rest)
+            pasts += carried.after
         states = drop(states, self.config.readout_dropout, generator, training=self.training)
         latest = tokens[:, -1:] if self.phrases is not None else past.latest
         return StreamReading(self.read(states), tuple(settled), StreamState(tuple(pasts), latest))
@@ -165,11 +179,17 @@ class StreamModel(nn.Module):
         """Read one more token of each of B texts; the same cost wherever in a text it stands."""
         return self.prefill(token[:, None], state, steps=steps)
 
-    def start(self, rows: int) -> StreamState:
-        """The past of B texts of which nothing has been read."""
+    def start(self, rows: int, steps: int | None = None) -> StreamState:
+        """The past of B texts of which nothing has been read.
+
+        Every step of every stage remembers what it felt, so a state serves the number of steps
+        that it was made for: the configured one unless another is given.
+        """
+        each = _pasts_per_stage(self.config.num_dynamics_steps if steps is None else steps)
+        pasts = (stage.coupling.start(rows) for stage in self._stages() for _ in range(each))
         known = 0 if self.phrases is None else 1
         latest = torch.full((rows, known), NOTHING, device=self.embedding.device)
-        return StreamState(tuple(s.coupling.start(rows) for s in self._stages()), latest)
+        return StreamState(tuple(pasts), latest)
 
     def read(self, states: Stream) -> Float[Tensor, "B T V"]:
         """Logits of the token after each position."""
@@ -223,18 +243,40 @@ class StreamModel(nn.Module):
         table = F.rms_norm(self.embedding.detach(), (self.config.state_dim,))
         return Anchors(table, lambda row: self.read(row)[:, 0], self.config.anchor_candidates)
 
-    def _fitting(self, state: StreamState, rows: int) -> StreamState:
-        own = self.start(rows)
-        shapes = [
-            [s.latest.shape, *(shape for p in s.pasts for shape in (p.recent.shape, p.field.shape))]
-            for s in (own, state)
-        ]
-        if shapes[0] != shapes[1]:
-            raise UserError(
-                f"The state of a stream must come from this model and have {rows} rows; "
-                f"one of {len(state.pasts)} stages and {state.rows} rows came."
-            )
-        return state
+
+class _Carried:
+    """A stage's coupling, going on from the past of each of its steps and keeping the new ones."""
+
+    def __init__(self, coupling: CausalCoupling, before: tuple[Past, ...]) -> None:
+        self.coupling = coupling
+        self.before = before
+        self.after: list[Past] = []
+
+    def __call__(self, states: Stream, step: int) -> Stream:
+        felt: Stream
+        felt, after = self.coupling(states, self.before[step])
+        self.after.append(after)
+        return felt
+
+
+def _pasts_per_stage(steps: int) -> int:
+    """Without steps a stage still feels its past once."""
+    return max(1, steps)
+
+
+def _fitting(state: StreamState, own: StreamState) -> StreamState:
+    """The state, if it is of the same shape as the model's own."""
+    shapes = [
+        [s.latest.shape, *(shape for p in s.pasts for shape in (p.recent.shape, p.field.shape))]
+        for s in (own, state)
+    ]
+    if shapes[0] != shapes[1]:
+        raise UserError(
+            f"The state of a stream must come from this model, with {own.rows} rows and as many "
+            f"relaxation steps ({len(own.pasts)} pasts); one of {state.rows} rows and "
+            f"{len(state.pasts)} pasts came."
+        )
+    return state
 
 
 def make_memory(config: StreamConfig, generator: torch.Generator) -> Memory:
@@ -243,8 +285,12 @@ def make_memory(config: StreamConfig, generator: torch.Generator) -> Memory:
         return LogSumExpMemory(
             config.state_dim, config.memory_patterns, config.num_waves, generator
         )
-    kind = GatedMemory if config.memory == "gated" else RectifiedMemory
-    return kind(config.state_dim, config.memory_patterns, generator)
+    width, patterns = config.state_dim, config.memory_patterns
+    if config.memory == "gated":
+        return GatedMemory(width, patterns, generator)
+    if config.memory == "rectified":
+        return RectifiedMemory(width, patterns, generator)
+    return RecallMemory(width, patterns, generator)
 
 
 def _quiet(device: torch.device) -> torch.Generator:

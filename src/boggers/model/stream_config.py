@@ -20,13 +20,15 @@ class StreamConfig:
     """Stages L, each a coupling to the past and a settling, with weights of its own."""
 
     num_dynamics_steps: Annotated[int, arg(aliases=("--max-relax-steps",))] = 1
-    """Relaxation steps K of each stage; 0 leaves out the energy altogether."""
+    """Relaxation steps K of each stage, each a coupling to the past and a descent; 0 leaves out the
+    energy and couples once."""
 
     sequence_length: Annotated[int, arg(aliases=("--seq-len",))] = 256
     """Tokens T of a training sequence (at least 2); when reading on, the past has no end."""
 
-    memory: Literal["gated", "log-sum-exp", "rectified"] = "gated"
-    """Form of the energy: gated cubic, log-sum-exp per wave, or squared-rectifier patterns."""
+    memory: Literal["recall", "gated", "log-sum-exp", "rectified"] = "recall"
+    """Form of the energy: recall (keys and values apart, a bowl), or one pattern for both: gated
+    cubic, log-sum-exp per wave, squared rectifiers."""
 
     memory_patterns: int = 256
     """Patterns M of each stage's memory; of each wave's, with log-sum-exp."""

@@ -15,7 +15,7 @@ from boggers.plots.canvas import COLOURS, canvas, save
 def draw_stream(engine: Engine, prompt: str, target: Path) -> list[Path]:
     """Energy, residual and memory of every stage while a prompt is read.
 
-    Left, the mean energy of the positions since the start of their settling; middle, the last
+    Left, by how much the energy of a position falls in each step, on average; middle, the last
     step of every position as a share of its length; right, the time constants of the couplings'
     channels at rest, 1/softplus(α), in order: a channel forgets all but 37 % in that many tokens.
 
@@ -34,12 +34,13 @@ def draw_stream(engine: Engine, prompt: str, target: Path) -> list[Path]:
     with canvas(3, height=3.6) as (figure, (energy, residual, memory)):
         for number, (rest, stage) in enumerate(zip(settled, stages, strict=True)):
             look = {"color": COLOURS[number % len(COLOURS)]}
-            assert rest.energy is not None
-            fall = (rest.energy - rest.energy[0]).mean(dim=(1, 2))
-            energy.plot(fall.tolist(), marker=".", label=f"stage {number + 1}", **look)
+            assert rest.fall is not None
+            falls = rest.fall.mean(dim=(1, 2)).tolist()
+            steps = range(1, len(falls) + 1)
+            energy.plot(steps, falls, marker="o", label=f"stage {number + 1}", **look)
             residual.plot((100 * rest.residual[0]).tolist(), linewidth=1, **look)
             memory.plot(time_constants(stage).tolist(), **look)
-        energy.set(title="Energy", xlabel="relaxation step", ylabel="mean energy since the start")
+        energy.set(title="Descent", xlabel="relaxation step", ylabel="mean fall of the energy")
         energy.xaxis.get_major_locator().set_params(integer=True)
         residual.set(title="Last step", xlabel="position", ylabel="% of the state's length")
         memory.set(title="Memory", xlabel="channel, fastest first", ylabel="tokens", yscale="log")

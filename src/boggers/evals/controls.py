@@ -54,7 +54,7 @@ class Stream(nn.Module):
         return self._filled(base, budget)
 
     def _filled(self, base: StreamConfig, budget: Budget) -> StreamConfig:
-        return _fill(budget, 16, lambda n: replace(base, memory_patterns=n))
+        return _fill(budget, 8, lambda n: replace(base, memory_patterns=n))
 
     def _adapt(self, generator: torch.Generator) -> None:
         """Nothing to change; controls do."""
@@ -72,7 +72,7 @@ class ScanAlone(Stream):
     steps = 0
 
     def _filled(self, base: StreamConfig, budget: Budget) -> StreamConfig:
-        return _fill(budget, 16, lambda n: replace(base, coupling_channels=n))
+        return _fill(budget, 4, lambda n: replace(base, coupling_channels=n))
 
 
 class MLP(Stream):

@@ -47,22 +47,12 @@ def window() -> RunConfig:
     )
 
 
-def demo() -> RunConfig:
-    """A few minutes on a processor: two centuries of presidential addresses."""
-    base = window()
-    return replace(
-        base,
-        data=replace(base.data, corpus="sotu", max_corpus_bytes=1_500_000),
-        train=replace(base.train, max_epochs=4),
-    )
-
-
 def stream_small() -> RunConfig:
     """The stream model with about a million weights besides the table, for a processor."""
     return RunConfig(
         architecture="stream",
         model=StreamConfig(
-            state_dim=128, num_stages=4, memory_patterns=400, phrase_rows=8192, phrase_width=32
+            state_dim=128, num_stages=6, memory_patterns=176, phrase_rows=8192, phrase_width=32
         ),
         text=TextConfig(tokenizer="bpe", vocab_size=2048),
         data=DataConfig(val_fraction=0.05),
@@ -80,6 +70,17 @@ def stream_small() -> RunConfig:
             grad_clip=1.0,
         ),
         train=TrainConfig(batch_tokens=2048),
+    )
+
+
+def demo() -> RunConfig:
+    """A few minutes on a processor: a stream reads two centuries of presidential addresses once."""
+    small = stream_small()
+    return replace(
+        small,
+        model=replace(small.model, num_stages=4, memory_patterns=256),  # type: ignore[arg-type]
+        data=replace(small.data, corpus="sotu"),
+        train=replace(small.train, max_steps=1300),
     )
 
 

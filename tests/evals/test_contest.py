@@ -97,6 +97,11 @@ def test_counting_leaves_the_model_as_it_was(contestant: Contestant, budget: Bud
 
 def test_the_width_is_the_transformers() -> None:
     assert Budget(vocab_size=9, sequence_length=8, non_embedding=786_432).width == 128
+    assert Budget(vocab_size=9, sequence_length=8, non_embedding=1_000_000).width == 128
+    wide = Budget(vocab_size=9, sequence_length=8, non_embedding=1_000_000, table_width=160)
+    assert wide.width == 160
+    with pytest.raises(UserError, match="--width"):
+        replace(wide, table_width=100).width  # noqa: B018
     assert Budget(vocab_size=9, sequence_length=8, non_embedding=100).width == 32
 
 

@@ -83,6 +83,10 @@ class Quality:
     layers: int = 4
     """Layers, or stages, of a contestant."""
 
+    width: int | None = None
+    """Width of the embedding table, the same for all, a multiple of 32; what a transformer of that
+    size and depth would have if left out."""
+
     device: str = "auto"
     """auto (CUDA if there is one, else the processor), cpu, cuda, cuda:1, mps."""
 
@@ -162,6 +166,7 @@ def _ground(options: Quality) -> Ground:
         sequence_length=length,
         non_embedding=options.non_embedding,
         layers=options.layers,
+        table_width=options.width,
     )
     held_out = HeldOut(
         ids=corpus.ids,

@@ -35,6 +35,9 @@ class Budget:
     layers: int = 4
     """Layers of the contestants that are built of equal layers."""
 
+    table_width: int | None = None
+    """Numbers a token of the embedding table; chosen by the size if left out."""
+
     init: Literal["zero-out", "default"] = "zero-out"
     """zero-out: whatever writes into a residual stream starts at zero; default: as the
     contestant's authors start it."""
@@ -44,19 +47,30 @@ class Budget:
             ("--sequence-length", self.sequence_length, 2),
             ("--non-embedding", self.non_embedding, 1),
             ("--layers", self.layers, 1),
+            ("--width", self.table_width, WIDTH_MULTIPLE),
         ):
-            if value < least:
+            if value is not None and value < least:
                 raise UserError(f"{flag} must be at least {least}; it is {value}.")
 
     @property
     def width(self) -> int:
         """Numbers a token of the embedding table, the same for all: that of a transformer.
 
-        The multiple of 32 nearest to √(non_embedding / (12 · layers)), at least 32. As all share
-        it, contestants of equal non-embedding parameters are equal in total as well.
+        Unless it is given, the largest multiple of 32 up to √(non_embedding / (12 · layers)), at
+        least 32. As all share it, contestants of equal non-embedding parameters are equal in total
+        as well.
+
+        Raises:
+            UserError: a given width is no multiple of 32.
         """
+        if self.table_width is not None:
+            if self.table_width % WIDTH_MULTIPLE:
+                raise UserError(
+                    f"--width must be a multiple of {WIDTH_MULTIPLE}; it is {self.table_width}."
+                )
+            return self.table_width
         exact = math.sqrt(self.non_embedding / (TRANSFORMER_SHARE * self.layers))
-        return max(1, round(exact / WIDTH_MULTIPLE)) * WIDTH_MULTIPLE
+        return max(1, int(exact / WIDTH_MULTIPLE)) * WIDTH_MULTIPLE
 
     def fill(self, count: Callable[[int], int], multiple: int) -> int:
         """The multiple whose `count` of parameters comes nearest to the target.

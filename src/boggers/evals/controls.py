@@ -14,12 +14,17 @@ from boggers.model.stream import Stage, StreamConfig, StreamModel
 from boggers.shapes import PerPosition
 from boggers.shapes import Stream as States
 
+PHRASE_SHARE, PHRASE_WIDTH = 4, 32
+"""A quarter of the budget goes into a table of phrases, in rows of 32."""
+
 
 class Stream(nn.Module):
     """Our stream model; the patterns of its memories fill the budget.
 
+    Its stages are half as many again as the budget's layers, being smaller than these.
+
     Args:
-        budget: its width is the state's, its layers are the stages.
+        budget: its width is the state's.
         generator: draws the weights, and the seed of the noise in training.
     """
 
@@ -46,8 +51,10 @@ class Stream(nn.Module):
     def _config(self, budget: Budget) -> StreamConfig:
         base = StreamConfig(
             state_dim=budget.width,
-            num_stages=budget.layers,
+            num_stages=budget.layers * 3 // 2,
             sequence_length=budget.sequence_length,
+            phrase_rows=max(1, budget.non_embedding // (PHRASE_SHARE * PHRASE_WIDTH)),
+            phrase_width=PHRASE_WIDTH,
         )
         if self.steps is not None:
             base = replace(base, num_dynamics_steps=self.steps, random_steps=False)

@@ -7,8 +7,8 @@ crash or a full disk leaves the previous file, never half of a new one.
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,16 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         UserError: the file cannot be written (permissions, a full disk); the old one remains.
     """
-    handle = -1
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
+        unused = _unused(path)
+        with unused.open("xb") as file:
+            temporary = unused
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        unused.replace(path)
         sync_folder(path.parent)
     except OSError as error:
         if temporary is not None:
@@ -78,7 +77,8 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
     temporary = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        temporary = _unused(target)
+        temporary.mkdir()
         fill(temporary)
         write_json(temporary / MANIFEST, _checksums(temporary))
         for file in temporary.iterdir():
@@ -125,6 +125,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _unused(path: Path) -> Path:
+    """A name beside `path` that nothing has: what is made under it has the usual permissions."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
 
 def _sync_file(path: Path) -> None:

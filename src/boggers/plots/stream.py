@@ -11,6 +11,9 @@ from boggers.infer.engine import Engine
 from boggers.model.stream import Stage, StreamModel
 from boggers.plots.canvas import COLOURS, canvas, save
 
+SHOWN = 48
+"""Positions of the text that are drawn, its last ones."""
+
 
 def draw_stream(engine: Engine, prompt: str, target: Path) -> list[Path]:
     """Energy, residual and memory of every stage while a prompt is read.
@@ -36,13 +39,20 @@ def draw_stream(engine: Engine, prompt: str, target: Path) -> list[Path]:
             look = {"color": COLOURS[number % len(COLOURS)]}
             assert rest.fall is not None
             falls = rest.fall.mean(dim=(1, 2)).tolist()
-            steps = range(1, len(falls) + 1)
-            energy.plot(steps, falls, marker="o", label=f"stage {number + 1}", **look)
-            residual.plot((100 * rest.residual[0]).tolist(), linewidth=1, **look)
+            places = [number * len(falls) + step + 1 for step in range(len(falls))]
+            energy.bar(places, falls, width=0.6, label=f"stage {number + 1}", **look)
+            latest = 100 * rest.residual[0, -SHOWN:]
+            residual.plot(latest.tolist(), linewidth=1, marker=".", markersize=4, **look)
             memory.plot(time_constants(stage).tolist(), **look)
-        energy.set(title="Descent", xlabel="relaxation step", ylabel="mean fall of the energy")
+        energy.set(
+            title="Descent", xlabel="step, stage after stage", ylabel="mean fall of the energy"
+        )
         energy.xaxis.get_major_locator().set_params(integer=True)
-        residual.set(title="Last step", xlabel="position", ylabel="% of the state's length")
+        residual.set(
+            title="Last step",
+            xlabel="position (the last of the text)",
+            ylabel="% of the state's length",
+        )
         memory.set(title="Memory", xlabel="channel, fastest first", ylabel="tokens", yscale="log")
         figure.legend(loc="outside lower center", ncols=min(4, len(stages)))
         return save(figure, target)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from boggers.errors import UserError
-from boggers.field.tension import TensionWeights, tension
+from boggers.field.tension import TensionWeights, step_tension, tension
 from boggers.field.waves import normalise_waves
 from boggers.shapes import PerPosition, PerRow, PositionMask, RowMask, State, Stream
 
@@ -163,8 +163,8 @@ def break_positions(
 ) -> tuple[Stream, Int64[Tensor, "B T"], PositionMask]:
     """Break the positions of a stream that the rule names, each from its own last step alone.
 
-    A position's tension is that of the window of its two latest states (see `field.tension`), so
-    it reads no other position. A kick has a size relative to the state's length, and the state
+    A position's tension is that of its last step (see `field.tension.step_tension`), so it reads no
+    other position. A kick has a size relative to the state's length, and the state
     keeps its length under it.
 
     Args:
@@ -182,9 +182,8 @@ def break_positions(
     Raises:
         UserError: Gaussian breaks without a generator.
     """
-    pair = torch.stack([before, state], dim=2).flatten(0, 1)
     with torch.no_grad():
-        strain = tension(pair).total.view(calm.shape)
+        strain = step_tension(before, state)
     is_calm = strain < rule.calm
     streak = torch.where(is_calm, calm + 1, 0)
     stuck = is_calm & (streak >= rule.patience)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from boggers.field.base import AbstractEnergy
-from boggers.shapes import Logits, PerRow, State
+from boggers.shapes import Logits, PerPosition, PerRow, State, Stream
 
 COSINE_FLOOR = 1e-8
 
@@ -51,6 +51,15 @@ def tension(
     doubt = torch.zeros_like(stretch) if logits is None else _entropy(logits)
     total = weights.energy * stretch + weights.alignment * misalignment + weights.entropy * doubt
     return Tension(total=total, energy=stretch, alignment=misalignment, entropy=doubt)
+
+
+def step_tension(before: Stream, after: Stream) -> PerPosition:
+    """The tension of each position of a stream: that of the window of its two latest states.
+
+    It reads no other position: large where the last step went far or turned the state.
+    """
+    pair = torch.stack([before, after], dim=2).flatten(0, 1)
+    return tension(pair).total.view(before.shape[:2])
 
 
 def _entropy(logits: Logits) -> PerRow:

@@ -1,4 +1,4 @@
-"""How a stream settles: energies stage by stage, what still moves, how long it remembers."""
+"""How a stream settles: energies stage by stage, its tension, how long it remembers."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from boggers.errors import UserError
+from boggers.field.tension import step_tension
 from boggers.infer.engine import Engine
 from boggers.model.stream import Stage, StreamModel
 from boggers.plots.canvas import COLOURS, canvas, save
@@ -16,10 +17,10 @@ SHOWN = 48
 
 
 def draw_stream(engine: Engine, prompt: str, target: Path) -> list[Path]:
-    """Energy, residual and memory of every stage while a prompt is read.
+    """Descent, tension and memory of every stage while a prompt is read.
 
-    Left, by how much the energy of a position falls in each step, on average; middle, the last
-    step of every position as a share of its length; right, the time constants of the couplings'
+    Left, by how much the energy of a position falls in each step, on average; middle, the
+    tension of every position after its last step; right, the time constants of the couplings'
     channels at rest, 1/softplus(α), in order: a channel forgets all but 37 % in that many tokens.
 
     Args:
@@ -34,25 +35,25 @@ def draw_stream(engine: Engine, prompt: str, target: Path) -> list[Path]:
         raise UserError("This run is no stream that settles, so there is no settling to draw.")
     settled = engine.follow(prompt).settled
     stages = [stage for stage in engine.model.stages if isinstance(stage, Stage)]
-    with canvas(3, height=3.6) as (figure, (energy, residual, memory)):
+    with canvas(3, height=3.6) as (figure, (energy, tension, memory)):
         for number, (rest, stage) in enumerate(zip(settled, stages, strict=True)):
             look = {"color": COLOURS[number % len(COLOURS)]}
             assert rest.fall is not None
             falls = rest.fall.mean(dim=(1, 2)).tolist()
             places = [number * len(falls) + step + 1 for step in range(len(falls))]
             energy.bar(places, falls, width=0.6, label=f"stage {number + 1}", **look)
-            latest = 100 * rest.residual[0, -SHOWN:]
-            residual.plot(latest.tolist(), linewidth=1, marker=".", markersize=4, **look)
+            assert rest.path is not None
+            strain = step_tension(rest.path[-2], rest.path[-1])[0, -SHOWN:]
+            tension.plot(strain.tolist(), linewidth=1, marker=".", markersize=4, **look)
             memory.plot(time_constants(stage).tolist(), **look)
         energy.set(
             title="Descent", xlabel="step, stage after stage", ylabel="mean fall of the energy"
         )
         energy.xaxis.get_major_locator().set_params(integer=True)
-        residual.set(
-            title="Last step",
-            xlabel="position (the last of the text)",
-            ylabel="% of the state's length",
+        tension.set(
+            title="Tension", xlabel="position, last of the text", ylabel="after the last step"
         )
+        tension.set_yscale("log")
         memory.set(title="Memory", xlabel="channel, fastest first", ylabel="tokens", yscale="log")
         figure.legend(loc="outside lower center", ncols=min(4, len(stages)))
         return save(figure, target)

@@ -9,10 +9,13 @@ import torch
 from boggers.dynamics.record import Relaxation
 from boggers.errors import UserError
 from boggers.infer.engine import Engine
+from boggers.model.stream import Stage, StreamConfig, StreamModel
 from boggers.model.window import WindowConfig, WindowModel
 from boggers.plots.canvas import COLOURS
 from boggers.plots.curves import draw_training
+from boggers.plots.quality import draw_quality
 from boggers.plots.settling import _project, draw_settling
+from boggers.plots.stream import draw_stream, time_constants
 from boggers.text.byte import ByteTokenizer
 
 
@@ -128,3 +131,42 @@ def test_without_data_or_steps_there_is_a_sentence(tmp_path: Path) -> None:
         draw_settling(engine(0), ["x"], tmp_path / "out")
     with pytest.raises(UserError, match="at least one prompt"):
         draw_settling(engine(2), [], tmp_path / "out")
+
+
+def stream_engine(steps: int) -> Engine:
+    config = StreamConfig(
+        state_dim=8, num_waves=2, num_stages=2, num_dynamics_steps=steps, memory_patterns=6
+    )
+    model = StreamModel(config, 257, torch.Generator().manual_seed(0))
+    for stage in model.stages:
+        for parameter in stage.parameters():
+            torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
+    return Engine(model, ByteTokenizer())
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_stream_settling(tmp_path: Path, steps: int) -> None:
+    drawn = draw_stream(stream_engine(steps), "The fox sees a hill.", tmp_path / "stream")
+    assert_drawn(drawn)
+    for colour in COLOURS[:2]:
+        assert coloured(drawn[0], colour) > 100
+
+
+def test_what_is_no_settling_stream_is_not_drawn(tmp_path: Path) -> None:
+    for wrong in (engine(3), stream_engine(0)):
+        with pytest.raises(UserError, match="no stream that settles"):
+            draw_stream(wrong, "The fox", tmp_path / "stream")
+
+
+def test_time_constants_are_those_of_the_configuration() -> None:
+    stage = StreamModel(StreamConfig(), 9, torch.Generator()).stages[0]
+    assert isinstance(stage, Stage)
+    spans = time_constants(stage)
+    torch.testing.assert_close(spans[[0, -1]], torch.tensor([1.0, 1000.0]), rtol=1e-2, atol=0)
+
+
+def test_a_contest(tmp_path: Path) -> None:
+    curve = [(1e5, 1e9, 3.0, 2.5), (1e6, 1e10, 30.0, 2.0)]
+    later = [(1e5, 2e9, 4.0, 2.6), (1e6, 2e10, 40.0, 2.1)]
+    drawn = draw_quality({"stream": [curve, later], "llama": [later]}, tmp_path / "quality")
+    assert_drawn(drawn)

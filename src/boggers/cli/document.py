@@ -15,6 +15,7 @@ from boggers.files import write_text
 
 PAGE = Path("docs/cli.md")
 WIDTH = 100
+STREAM = ["--architecture", "stream"]
 
 
 def main(argv: list[str]) -> int:
@@ -50,6 +51,8 @@ def _sections(verb: str) -> Iterator[str]:
     """The help of a verb and of everything it can be followed by."""
     said = _help([verb])
     yield f"```\n{said}```\n"
+    if verb == "train":
+        yield f"### boggers train --architecture stream\n\n```\n{_help([verb, *STREAM])}```\n"
     for action in re.findall(r"• (\w+)", said):
         yield f"### boggers {verb} {action}\n\n```\n{_help([verb, action])}```\n"
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from boggers.cli.parse import parse
+from boggers.cli.relaxing import Relaxing
 from boggers.errors import UserError
 from boggers.infer.engine import Engine
 from boggers.infer.sampling import Sampling
@@ -30,12 +31,7 @@ class GenerateOptions:
     seed: int = 42
     """Fixes the random draws: the same seed says the same."""
 
-    relax_steps: Annotated[int | None, tyro.conf.arg(aliases=("--max-relax-steps",))] = None
-    """Let states settle for so many steps at most, instead of those of the training."""
-
-    relax_tolerance: float | None = None
-    """Let a window rest once its energy changes by less than this in a step; a position of a
-    stream, once a step moves it by less than this share of its length."""
+    relaxing: Relaxing = field(default_factory=Relaxing)
 
     device: str = "auto"
     """auto (CUDA if there is one, else the processor), cpu, cuda, cuda:1, mps."""
@@ -45,10 +41,6 @@ class GenerateOptions:
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise UserError(f"--max-tokens must be at least 1; it is {self.max_tokens}.")
-        if self.relax_steps is not None and self.relax_steps < 0:
-            raise UserError(f"--relax-steps must be at least 0; it is {self.relax_steps}.")
-        if self.relax_tolerance is not None and self.relax_tolerance < 0:
-            raise UserError(f"--relax-tolerance must be at least 0; it is {self.relax_tolerance}.")
 
 
 def run(argv: list[str]) -> None:
@@ -63,8 +55,8 @@ def run(argv: list[str]) -> None:
     engine = Engine.load(
         options.run,
         device=choose_device(options.device),
-        relax_steps=options.relax_steps,
-        relax_tolerance=options.relax_tolerance,
+        relax_steps=options.relaxing.relax_steps,
+        relax_tolerance=options.relaxing.relax_tolerance,
     )
     print(prompt, end="", flush=True)
     for piece in engine.stream(

@@ -22,9 +22,10 @@ def test_the_first_step_is_the_force_turned_by_an_eighth() -> None:
     assert torch.equal(Metric(2, 1, circulating=False)(force, 0), force)
 
 
-def test_steps_beyond_the_learned_ones_repeat_the_last() -> None:
+def test_steps_beyond_the_learned_ones_repeat_the_last_half_as_far_each_time() -> None:
     metric = Metric(4, 2, circulating=True)
     metric.circulation.data[2:] = 0.3  # type: ignore[union-attr]
     force = torch.ones(1, 1, 4)
-    assert torch.equal(metric(force, 7), metric(force, 1))
     assert not torch.equal(metric(force, 1), metric(force, 0))
+    for beyond in (2, 3, 7):
+        torch.testing.assert_close(metric(force, beyond), 0.5 ** (beyond - 1) * metric(force, 1))

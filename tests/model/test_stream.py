@@ -293,3 +293,34 @@ def test_in_descent_no_position_of_any_stage_rises(memory: Any) -> None:
 def test_impossible_options_are_named(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(UserError, match=named):
         replace(SMALL, **changes)
+
+
+def test_a_model_without_energies_takes_no_steps() -> None:
+    model = lively(replace(SMALL, num_dynamics_steps=0))
+    assert model(text()).settled == ()
+    with pytest.raises(UserError, match="no energies"):
+        model(text(), steps=2)
+
+
+def test_an_energetic_model_may_be_read_unsettled() -> None:
+    model, tokens = lively(), text()
+    with torch.no_grad():
+        whole = model(tokens, steps=0).logits
+        state = model.start(3, steps=0)
+        for t in range(tokens.shape[1]):
+            logits, state = model.step(tokens[:, t], state, steps=0)
+            assert (logits - whole[:, t]).abs().max() <= 1e-5 * whole[:, t].abs().max()
+
+
+def test_however_many_steps_a_state_comes_to_rest() -> None:
+    model, tokens = lively(), text()
+    with torch.no_grad():
+        residuals = [
+            max(float(rest.residual.max()) for rest in model(tokens, steps=steps).settled)
+            for steps in (2, 4, 8, 16)
+        ]
+        assert residuals == sorted(residuals, reverse=True)
+        assert residuals[-1] < 1e-3
+        torch.testing.assert_close(
+            model(tokens, steps=20).logits, model(tokens, steps=24).logits, rtol=1e-3, atol=1e-3
+        )

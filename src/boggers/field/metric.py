@@ -14,8 +14,9 @@ class Metric(nn.Module):
     Ω pairs channel i with channel i + D/2 and turns the force within each pair. Turning does no
     work: f·Δ = η_k ‖f‖² whatever ω is, so a small enough step along Δ lowers the energy like plain
     descent, but what a position becomes is not bound to be a gradient of what it was. Steps beyond
-    the last of the K learned ones repeat it. Parameters: ρ (K), zero at the start, so that η is 1;
-    with circulation ω (K · D/2), one at the start, one step behind another: a list of numbers, no
+    the last of the K learned ones repeat it, each going half as far as the one before, so that
+    however many are taken a state comes to rest. Parameters: ρ (K), zero at the start: η is 1; with
+    circulation ω (K · D/2), one at the start, one step behind another: a list of numbers, no
     matrix that maps states.
 
     Source: the splitting of a dissipative flow into a gradient and a circulation (port-Hamiltonian
@@ -35,9 +36,13 @@ class Metric(nn.Module):
         if circulating:
             self.circulation = nn.Parameter(torch.ones(steps * (state_dim // 2)))
 
+    def share(self, step: int) -> float:
+        """How far a step goes, counted from 0: 1 within the learned ones, then ½, ¼, …"""
+        return 0.5 ** max(0, step - len(self.pace) + 1)
+
     def rate(self, step: int) -> Tensor:
         """η of a step, counted from 0; a scalar."""
-        return 2 * torch.sigmoid(self.pace[min(step, len(self.pace) - 1)])
+        return 2 * self.share(step) * torch.sigmoid(self.pace[min(step, len(self.pace) - 1)])
 
     def forward(self, force: Stream, step: int) -> Stream:
         """Δ for the forces (B, T, D) of a step, counted from 0."""
@@ -47,4 +52,5 @@ class Metric(nn.Module):
         turns = self.circulation.view(len(self.pace), -1)
         turn = turns[min(step, len(turns) - 1)]
         left, right = force.chunk(2, dim=-1)
-        return torch.addcmul(along, torch.cat([right, -left], dim=-1), torch.cat([turn, turn]))
+        around = self.share(step) * torch.cat([turn, turn])
+        return torch.addcmul(along, torch.cat([right, -left], dim=-1), around)

@@ -129,10 +129,31 @@ class StreamModel(nn.Module):
             keep_path: return the states at every step.
 
         Raises:
-            UserError: the state belongs to other texts or another model, or noise is needed and
-                no generator came.
+            UserError: the state belongs to other texts or another model, noise is needed and no
+                generator came, or a model without energies is to take steps.
         """
+        states, settled, after = self._settle(
+            tokens, state, steps, generator, keep_energy=keep_energy, keep_path=keep_path
+        )
+        return StreamReading(self.read(states), settled, after)
+
+    def _settle(
+        self,
+        tokens: Text,
+        state: StreamState | None,
+        steps: int | None,
+        generator: torch.Generator | None,
+        *,
+        keep_energy: bool = False,
+        keep_path: bool = False,
+    ) -> tuple[Stream, tuple[Settling, ...], StreamState]:
+        """The states of all positions, how they settled and the past of what comes next."""
         taken = self.steps(generator) if steps is None else steps
+        if taken > 0 and self.config.num_dynamics_steps == 0:
+            raise UserError(
+                f"This model has no energies to settle in, so it cannot take {taken} steps. "
+                "Build one with num_dynamics_steps above 0."
+            )
         past = self.start(len(tokens), taken)
         if state is not None:
             past = _fitting(state, past)
@@ -144,9 +165,9 @@ class StreamModel(nn.Module):
         settled: list[Settling] = []
         each = _pasts_per_stage(taken)
         for number, stage in enumerate(self._stages()):
-            carried = _Carried(stage.coupling, past.pasts[number * each : (number + 1) * each])
+            carried = _Carried(stage, past.pasts[number * each : (number + 1) * each])
             slope = self._slope(stage)
-            if slope is None or taken == 0:
+            if slope is None or taken == 0:  # feel the past once, settle in nothing
                 states = states + carried(states, 0)
             else:
                 rest = settle(
@@ -164,14 +185,14 @@ class StreamModel(nn.Module):
             pasts += carried.after
         states = drop(states, self.config.readout_dropout, generator, training=self.training)
         latest = tokens[:, -1:] if self.phrases is not None else past.latest
-        return StreamReading(self.read(states), tuple(settled), StreamState(tuple(pasts), latest))
+        return states, tuple(settled), StreamState(tuple(pasts), latest)
 
     def prefill(
         self, tokens: Text, state: StreamState | None = None, *, steps: int | None = None
     ) -> tuple[Logits, StreamState]:
         """Read a stretch of B texts and return the logits (B, V) of what follows it."""
-        reading = self(tokens, state=state, steps=steps, generator=_quiet(tokens.device))
-        return reading.logits[:, -1], reading.state
+        states, _, after = self._settle(tokens, state, steps, _quiet(tokens.device))
+        return self.read(states[:, -1:])[:, 0], after
 
     def step(
         self, token: Int64[Tensor, " B"], state: StreamState, *, steps: int | None = None
@@ -247,16 +268,17 @@ class StreamModel(nn.Module):
 class _Carried:
     """A stage's coupling, going on from the past of each of its steps and keeping the new ones."""
 
-    def __init__(self, coupling: CausalCoupling, before: tuple[Past, ...]) -> None:
-        self.coupling = coupling
+    def __init__(self, stage: Stage, before: tuple[Past, ...]) -> None:
+        self.stage = stage
         self.before = before
         self.after: list[Past] = []
 
     def __call__(self, states: Stream, step: int) -> Stream:
         felt: Stream
-        felt, after = self.coupling(states, self.before[step])
+        felt, after = self.stage.coupling(states, self.before[step])
         self.after.append(after)
-        return felt
+        share = 1.0 if self.stage.metric is None else self.stage.metric.share(step)
+        return felt if share == 1.0 else share * felt
 
 
 def _pasts_per_stage(steps: int) -> int:

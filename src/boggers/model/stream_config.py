@@ -101,7 +101,12 @@ class StreamConfig:
     """Undo a break that raised its position's energy."""
 
     def __post_init__(self) -> None:
-        if self.state_dim < 2 or self.state_dim % 2 or self.state_dim % self.num_waves:
+        if (
+            self.num_waves < 1
+            or self.state_dim < 2
+            or self.state_dim % 2
+            or self.state_dim % self.num_waves
+        ):
             raise UserError(
                 "--state-dim must be even and divisible by --num-waves; "
                 f"{self.state_dim} and {self.num_waves} came. "

@@ -110,8 +110,9 @@ def main() -> None:
 
     print(f"\nForward and backward of {LONG[-1]:,} tokens in rows of T, against T = {LONG[0]}")
     ours.train()
-    for name, model in (("stream", ours), ("llama", llama)):
-        found = medians({str(t): passes(model, t) for t in LONG}, max(2, options.rounds // 3))
+    # The llama's longest rows take minutes; its growth shows in few rounds.
+    for name, model, rounds in (("stream", ours, options.rounds), ("llama", llama, 2)):
+        found = medians({str(t): passes(model, t) for t in LONG}, rounds)
         shown = "  ".join(f"{t}: {found[str(t)] / found[str(LONG[0])]:.2f}" for t in LONG)
         print(f"  {name:8}{shown}")
 

@@ -110,7 +110,8 @@ def test_a_row_does_not_feel_its_companions() -> None:
         together = model(tokens, generator=generator())
         for row in range(9):
             alone = model(tokens[row : row + 1], generator=generator())
-            torch.testing.assert_close(alone.logits[0], together.logits[row], rtol=1e-6, atol=1e-5)
+            apart = (alone.logits[0] - together.logits[row]).abs().max()
+            assert apart <= 1e-6 * together.logits[row].abs().max()
             for one, all_ in zip(alone.settled, together.settled, strict=True):
                 assert torch.equal(one.steps[0], all_.steps[row])
 

@@ -121,6 +121,9 @@ class Straight(Metric):
     def __init__(self) -> None:
         nn.Module.__init__(self)
 
+    def share(self, step: int) -> float:
+        return 1.0
+
     def forward(self, force: States, step: int) -> States:
         return force
 

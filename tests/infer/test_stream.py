@@ -42,14 +42,14 @@ def by_hand(engine: Engine, start: int, stop: int) -> float:
     return total
 
 
-@pytest.mark.parametrize("stretch", [7, 16, 4096])
-@pytest.mark.parametrize("start", [0, 20, 32])
+@pytest.mark.parametrize(
+    ("stretch", "start"),
+    [(7, 0), (16, 0), (32, 20), (32, 32), (4096, 0), (4096, 20), (4096, 32)],
+)
 def test_every_token_is_predicted_once_from_its_whole_past(
     stream: Engine, stretch: int, start: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "STRETCH", stretch)
-    if stretch < start:
-        pytest.skip("the past of the first token is cut off")
     found = score(stream.model, IDS, start, 90)
     assert found.tokens == 90 - start
     assert found.nats == pytest.approx(by_hand(stream, start, 90), rel=1e-6)

@@ -9,10 +9,12 @@ import tyro
 
 from boggers.cli.parse import parse
 from boggers.infer.engine import Engine
+from boggers.model.token import TokenModel
 from boggers.model.window import WindowModel
 from boggers.plots.curves import draw_training
 from boggers.plots.settling import draw_settling
 from boggers.plots.stream import draw_stream
+from boggers.plots.token import draw_token
 from boggers.train.run import Run
 
 PROMPTS = ("The people of the", "In the beginning there was", "We have seen that")
@@ -60,6 +62,8 @@ def draw_run(folder: Path, prompts: Sequence[str] = ()) -> list[Path]:
         target = folder / "plots" / "settling"
         if isinstance(engine.model, WindowModel):
             drawn += draw_settling(engine, chosen, target)
+        elif isinstance(engine.model, TokenModel):
+            drawn += draw_token(engine, chosen[0], target)
         else:
             drawn += draw_stream(engine, chosen[0], target)
     return drawn

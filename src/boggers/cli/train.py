@@ -16,6 +16,7 @@ from boggers.files import write_text
 from boggers.infer.engine import Engine
 from boggers.infer.sampling import Sampling
 from boggers.model.architectures import ModelConfig
+from boggers.model.token import TokenConfig
 from boggers.model.window import WindowConfig
 from boggers.text.folding import folding_report
 from boggers.text.gpt2 import GPT2Tokenizer
@@ -96,7 +97,7 @@ def start_report(prepared: Prepared) -> list[str]:
         f"K={config.model.num_dynamics_steps}; {counts.total:,} parameters, "
         f"{counts.embedding:,} of them the embedding table"
     )
-    rows = "windows" if isinstance(config.model, WindowConfig) else "sequences"
+    rows = {"window": "windows", "stream": "sequences", "token": "lanes"}[config.architecture]
     todo = f"{prepared.total_steps:,} steps of {config.rows_per_step} {rows}"
     at = prepared.progress.step
     lines.append(f"training   {todo}" + (f", continued at step {at:,}" if at else ""))
@@ -106,6 +107,11 @@ def start_report(prepared: Prepared) -> list[str]:
 def _shape(model: ModelConfig) -> str:
     if isinstance(model, WindowConfig):
         return f"W={model.window_size}, D={model.state_dim}, {model.num_waves} waves"
+    if isinstance(model, TokenConfig):
+        return (
+            f"T={model.sequence_length}, D={model.state_dim}, {model.num_waves} waves, "
+            f"{model.kind} drift"
+        )
     return (
         f"T={model.sequence_length}, D={model.state_dim}, {model.num_stages} stages, "
         f"{model.memory} memory of {model.memory_patterns}"

@@ -14,6 +14,7 @@ from boggers.errors import UserError
 from boggers.infer.noise import breaking_noise
 from boggers.model.architectures import Model
 from boggers.model.stream import StreamModel
+from boggers.model.token import TokenModel
 from boggers.model.window import WindowModel
 
 BATCH = 512
@@ -21,6 +22,15 @@ BATCH = 512
 
 STRETCH = 4096
 """Tokens of a stream that are read at once; also how much is read before the first that counts."""
+
+LANES = 64
+"""Parts of a stretch that a token model reads side by side."""
+
+WARM_UP = 256
+"""Tokens that it reads before each part, a dozen time constants of its slow state."""
+
+CHUNK = 32
+"""Tokens of every lane that are read in one go."""
 
 Progress = Callable[[int, int], None]
 
@@ -61,7 +71,8 @@ def score(
     A window model sees the W tokens before; where the corpus has fewer, its first id is repeated
     to the left. A stream model reads on through the whole stretch, beginning 4,096 tokens before
     it, so every token is predicted from a past that has no edge; the first id of a corpus is
-    predicted from itself.
+    predicted from itself. A token model reads 64 parts of the stretch side by side, beginning 256
+    tokens before each.
 
     Args:
         model: in evaluation mode.
@@ -76,11 +87,12 @@ def score(
     if stop <= start:
         raise UserError("There are no tokens to score. Give more text or hold out a larger part.")
     sums = dict.fromkeys(("nats", "tension", "energy", "residual", "steps"), 0.0)
-    parts = (
-        _by_stretches(model, ids, start, stop, steps)
-        if isinstance(model, StreamModel)
-        else _by_windows(model, ids, start, stop, batch_size, steps)
-    )
+    if isinstance(model, StreamModel):
+        parts = _by_stretches(model, ids, start, stop, steps)
+    elif isinstance(model, TokenModel):
+        parts = _by_lanes(model, ids, start, stop)
+    else:
+        parts = _by_windows(model, ids, start, stop, batch_size, steps)
     with torch.inference_mode():
         for done, totals in parts:
             for name, total in totals.items():
@@ -148,6 +160,33 @@ def _by_stretches(
             ):
                 totals[name] = totals.get(name, 0.0) + values[0, counted].sum()
         yield last, totals
+
+
+def _by_lanes(
+    model: TokenModel, ids: NDArray[Any], start: int, stop: int
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """Sums over the lanes of a stretch, a few tokens of each at a time, and how far that is."""
+    device = model.embedding.device
+    size = -(-(stop - start) // LANES)
+    firsts = np.arange(start, stop, size)
+    state = model.start(len(firsts))
+    for ahead in range(-WARM_UP, size, CHUNK):
+        offsets = np.arange(ahead, min(ahead + CHUNK, size))
+        places = firsts[:, None] + offsets
+        counted = (offsets >= 0) & (places < np.minimum(firsts + size, stop)[:, None])
+        before = ids[(places - 1).clip(0, len(ids) - 1)].astype(np.int64)
+        tokens = torch.from_numpy(before).to(device)
+        reading = model(tokens, state=state, generator=breaking_noise(device))
+        state = reading.state
+        if ahead + CHUNK <= 0:
+            continue
+        mask = torch.from_numpy(counted).to(device)
+        targets = torch.from_numpy(ids[places.clip(0, len(ids) - 1)].astype(np.int64)).to(device)
+        totals = {"nats": _nats(reading.logits[mask], targets[mask])}
+        for name in ("tension", "residual", "steps"):
+            totals[name] = reading.settled(name)[mask].sum()
+        totals["energy"] = reading.fast.square().sum(dim=-1)[mask].sum()
+        yield min(start + int(counted.sum()) + max(0, ahead) * len(firsts), stop), totals
 
 
 def _nats(logits: Tensor, targets: Tensor) -> Tensor:

@@ -8,10 +8,11 @@ from tyro.conf import arg
 from boggers.dynamics.breaks import BreakRule
 from boggers.errors import UserError
 from boggers.field.tension import TensionWeights
+from boggers.model.drift_config import DriftOptions, Kind
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowConfig:
+class WindowConfig(DriftOptions):
     """The window model: W tokens settle together, the next one is read from where they rest."""
 
     state_dim: int = 128
@@ -36,7 +37,7 @@ class WindowConfig:
     """Earliest step at which a row may rest."""
 
     energy_step: Annotated[float, arg(aliases=("--vectorized-dt",))] = 0.3
-    """Step size h of the descent S ← S - h∇E."""
+    """Step size h of the descent S ← S - h∇E, and of a drift."""
 
     wave_energy: bool = False
     """Give every wave a learned energy, shared by all positions."""
@@ -117,7 +118,7 @@ class WindowConfig:
     """Scale of that mixing."""
 
     interaction_decay_tau: Annotated[float | None, arg(name="phase2-interaction-decay-tau")] = None
-    """Damp that mixing with distance as exp(-|i-j|/τ); None = no damping."""
+    """Damp that mixing with distance as exp(-|i-j|/τ); None, 0 or less = no damping."""
 
     breaks: bool = False
     """Kick rows that are too tense, or calm for too long."""
@@ -146,6 +147,9 @@ class WindowConfig:
     break_rejection: Annotated[bool, arg(name="phase2-enable-break-rejection")] = False
     """Undo a break that leaves its row tenser and worse aligned."""
 
+    per_head_tension: Annotated[bool, arg(name="phase1-enable-per-head-tension")] = False
+    """Record the tension of each head's share of the state (--phase1-num-heads of them)."""
+
     def __post_init__(self) -> None:
         if self.num_waves < 1 or self.state_dim % self.num_waves:
             raise UserError(
@@ -173,6 +177,30 @@ class WindowConfig:
         self._require(0 <= self.readout_dropout < 1, "readout-dropout", "in [0, 1)")
         self._require(self.anchor_candidates >= 1, "anchor-candidates", "1 or more")
         self._require(self.anchor_freeze_max_age >= 0, "anchor-freeze-max-age", "0 or more")
+
+        if self.drift == "hierarchical":
+            raise UserError("--dynamics hierarchical needs --architecture token.")
+        if self.per_head_tension and self.tension_heads < 2:
+            raise UserError(
+                "--phase1-enable-per-head-tension compares heads: give two or more by "
+                "--phase1-num-heads."
+            )
+        if self.state_dim % self.tension_heads:
+            raise UserError(
+                f"--phase1-num-heads must divide --state-dim; {self.tension_heads} and "
+                f"{self.state_dim} came."
+            )
+        self.check_drift()
+
+    @property
+    def drift(self) -> Kind | None:
+        """Which drift moves the waves, if any."""
+        return self.drift_kind(None)
+
+    @property
+    def tension_heads(self) -> int:
+        """Parts of a position whose tension is recorded apart."""
+        return (self.simple_num_heads or 1) if self.per_head_tension else 1
 
     def _require(self, holds: bool, option: str, wanted: str) -> None:
         if not holds:

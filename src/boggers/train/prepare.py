@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from boggers.data.corpus import training_documents
+from boggers.data.lanes import Lanes
 from boggers.data.sequences import Sequences
 from boggers.data.split import Split, split
 from boggers.data.tokens import TokenCorpus, tokenise
@@ -16,6 +17,7 @@ from boggers.files import write_json
 from boggers.infer.score import score
 from boggers.model.architectures import Model, build_model
 from boggers.model.stream import StreamConfig
+from boggers.model.token import TokenConfig
 from boggers.text.base import Tokenizer
 from boggers.text.config import build_tokenizer
 from boggers.text.store import load_tokenizer
@@ -42,7 +44,7 @@ class Prepared:
     tokenizer: Tokenizer
     corpus: TokenCorpus
     split: Split
-    rows: Windows | Sequences
+    rows: Windows | Sequences | Lanes
     model: Model
     optimizer: Optimizer
     average: WeightAverage | None
@@ -149,13 +151,18 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     return prepared
 
 
-def _cut(config: RunConfig, corpus: TokenCorpus) -> tuple[Split, Windows | Sequences]:
+def _cut(config: RunConfig, corpus: TokenCorpus) -> tuple[Split, Windows | Sequences | Lanes]:
     """What is trained on and what is held out, and the rows of the former."""
     tokens, share = len(corpus.ids), config.data.val_fraction
     if isinstance(config.model, StreamConfig):
         length = config.model.sequence_length
         parts = split(tokens, share, length, flag="--sequence-length")
         return parts, Sequences(corpus.ids, parts.train.start, parts.train.stop, length)
+    if isinstance(config.model, TokenConfig):
+        length = config.model.sequence_length
+        parts = split(tokens, share, length, flag="--sequence-length")
+        start, stop = parts.train.start, parts.train.stop
+        return parts, Lanes(corpus.ids, start, stop, length, config.rows_per_step)
     window = config.model.window_size
     parts = split(tokens, share, window)
     return parts, Windows(corpus.ids, parts.train.start, parts.train.stop, window)

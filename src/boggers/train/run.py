@@ -108,7 +108,8 @@ class RunConfig:
 
     architecture: Architecture = "window"
     """How tokens become a state: window settles the last W tokens together; stream settles every
-    position of a text, each with a fading past."""
+    position of a text, each with a fading past; token follows a text one token at a time with a
+    fast and a slow state."""
 
     model: ModelConfig = field(default_factory=WindowConfig)
     text: TextConfig = field(default_factory=TextConfig)
@@ -132,7 +133,7 @@ class RunConfig:
 
     @property
     def tokens_per_row(self) -> int:
-        """Tokens that a row of a batch predicts: one a window, T a sequence."""
+        """Tokens that a row of a batch predicts: one a window, T a sequence or a lane."""
         return 1 if isinstance(self.model, WindowConfig) else self.model.sequence_length
 
     @property

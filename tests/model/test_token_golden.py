@@ -72,7 +72,11 @@ def token_model(**options: Any) -> TokenModel:
         # Scalars keep their defaults, which the original makes in float32.
         weights[name] = torch.tensor(value).double()
     f32 = {name: float(torch.tensor(x)) for name, x in (("i", 0.05), ("d", 0.05), ("s", 0.3))}
-    options = {"wave_interaction": f32["i"], "slow_decay": f32["d"], "slow_weight": f32["s"]} | options
+    options = {
+        "wave_interaction": f32["i"],
+        "slow_decay": f32["d"],
+        "slow_weight": f32["s"],
+    } | options
     return convert_token(weights, "golden", tension_weights=WEIGHTS, **options)
 
 
@@ -188,9 +192,10 @@ def test_phrases_are_the_originals() -> None:
     golden = GOLDEN["tsllm_hierarchy"]
     tokens, nothing = torch.tensor([golden["ids"]]), torch.full((1, 3), -1)
     for rows in (8192, 16):
-        assert phrase_ids(tokens, nothing, rows)[0].tolist() == golden[
-            f"rolling_phrase_id(span=4,vocab={rows})"
-        ]
+        assert (
+            phrase_ids(tokens, nothing, rows)[0].tolist()
+            == golden[f"rolling_phrase_id(span=4,vocab={rows})"]
+        )
     cut = phrase_ids(tokens[:, 4:], tokens[:, 1:4], 8192)
     assert cut.tolist() == phrase_ids(tokens, nothing, 8192)[:, 4:].tolist()
 

@@ -19,7 +19,6 @@ OTHERS = ("stream", "token")
 """Architectures that are not the default: their options are shown besides."""
 
 
-
 def main(argv: list[str]) -> int:
     """Write the page; with --check, 1 if it is not what would be written."""
     page = document()

@@ -10,9 +10,10 @@ from rich.progress import Progress
 
 from boggers.cli.configuration import read_configuration
 from boggers.cli.progress import TrainingProgress
+from boggers.cli.quick import quick_test
 from boggers.data.corpus import documents
 from boggers.evals.report import evaluate, render
-from boggers.files import write_text
+from boggers.files import write_json, write_text
 from boggers.infer.engine import Engine
 from boggers.infer.sampling import Sampling
 from boggers.model.architectures import ModelConfig
@@ -21,8 +22,12 @@ from boggers.model.window import WindowConfig
 from boggers.text.folding import folding_report
 from boggers.text.gpt2 import GPT2Tokenizer
 from boggers.train.loop import fit
+from boggers.train.observers import FitResult
 from boggers.train.prepare import Prepared, prepare
+from boggers.train.records import make_records
 from boggers.train.run import RunConfig
+from boggers.train.summary import baseline_block, evaluation_json
+from boggers.train.tables import Cell
 
 INTERRUPTED = 130
 SAMPLE_TOKENS = 120
@@ -38,12 +43,20 @@ def run(argv: list[str]) -> int:
     """Train, measure, sample and draw."""
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     config = read_configuration(argv)
+    if config.record.quick_test:
+        return quick_test(config, console)
     prepared = _prepare(config, console)
     for line in start_report(prepared):
         console.print(line, markup=False)
     folder, judged = prepared.run.folder, bool(prepared.split.held_out)
     with TrainingProgress(console, prepared.progress.step) as progress:
-        result = fit(prepared, [progress], prepared.validate if judged else None)
+        records = make_records(prepared, lambda line: console.print(line, markup=False))
+        result = fit(
+            prepared,
+            [progress, *records.observers],
+            prepared.validate if judged else None,
+            records.recorders,
+        )
     if result.interrupted:
         console.print(
             f"Continue with: boggers train {' '.join(_without_resume(argv))} --resume auto"
@@ -55,7 +68,8 @@ def run(argv: list[str]) -> int:
     if judged:
         report = evaluate(folder, device=str(prepared.device))
         console.print(f"\nHeld-out text:\n{render(report)}", markup=False)
-    write_samples(prepared, console)
+    samples = write_samples(prepared, console)
+    write_summary(prepared, result, records.epochs.last, samples)
     draw(folder, console)
     console.print(f"Everything lies in {folder}:", markup=False)
     for name, meaning in _CONTENTS:
@@ -73,6 +87,8 @@ _CONTENTS = (
     ("metrics.csv", "how it learned"),
     ("eval.json", "what it knows of text it has not seen"),
     ("samples", "what it says"),
+    ("baseline.txt", "all of it in one block of text"),
+    ("batches.csv", "how every batch settled"),
     ("plots", "how it learned and how it settles, drawn"),
 )
 
@@ -118,8 +134,9 @@ def _shape(model: ModelConfig) -> str:
     )
 
 
-def write_samples(prepared: Prepared, console: Console) -> None:
+def write_samples(prepared: Prepared, console: Console) -> list[str]:
     """Let the run continue three places of the held-out text, if any; print and keep the result."""
+    texts = []
     folder = prepared.run.folder
     source = prepared.split.held_out or prepared.split.train
     engine = Engine.load(folder, device=prepared.device)
@@ -130,11 +147,26 @@ def write_samples(prepared: Prepared, console: Console) -> None:
         prompt = prepared.tokenizer.decode(prepared.corpus.ids[start : start + window].tolist())
         sampling = Sampling(temperature=0.8, top_p=0.95)
         text = engine.generate(prompt, max_tokens=SAMPLE_TOKENS, sampling=sampling, seed=number)
+        texts.append(text)
         write_text(folder / "samples" / f"sample-{number}.txt", text + "\n")
         console.print(f"\nSample {number}:", style="bold")
         shown = "".join(letter if letter.isprintable() else " " for letter in text)
         console.print(" ".join(shown.split()), markup=False)
     console.print()
+    return texts
+
+
+def write_summary(
+    prepared: Prepared, result: FitResult, epoch: dict[str, Cell], samples: list[str]
+) -> None:
+    """Keep the closing block of text, and what else was asked for of the same content."""
+    record = prepared.config.record
+    block = baseline_block(prepared, result, epoch, samples)
+    write_text(prepared.run.folder / "baseline.txt", block)
+    if record.baseline_out is not None:
+        write_text(record.baseline_out, block)
+    if record.eval_results_json is not None:
+        write_json(record.eval_results_json, evaluation_json(prepared, result))
 
 
 def draw(folder: Path, console: Console) -> None:

@@ -73,16 +73,17 @@ def token_tension(
 ) -> PerRow:
     """How far a token is from rest.
 
-        T = w_E | ‖f‖² - e_before | + w_A (1 - cos(f, s)) + w_H H(softmax(logits)),  H in nats
+    T = w_E | ‖f‖² - e_before | + w_A (1 - cos(f, s)) + w_H H(softmax(logits)),  H in nats
     """
     change = (fast.square().sum(dim=-1) - energy_before).abs()
     lengths = fast.norm(dim=-1) * slow.norm(dim=-1) + 1e-12
     divergence = 1 - ((fast * slow).sum(dim=-1) / lengths).clamp(-1, 1)
-    total = weights.energy * change + weights.alignment * divergence
+    total: PerRow = weights.energy * change + weights.alignment * divergence
     if logits is None:
         return total
     p = logits.softmax(dim=-1)
-    return total - weights.entropy * (p * p.clamp_min(1e-9).log()).sum(dim=-1)
+    doubt: PerRow = -(p * p.clamp_min(1e-9).log()).sum(dim=-1)
+    return total + weights.entropy * doubt
 
 
 def follow_token(
@@ -103,34 +104,44 @@ def follow_token(
     energy = fast.detach().square().sum(dim=-1)
     free = 0 if system.gradient_steps is None else max(0, system.most - system.gradient_steps)
     for step in range(system.most):
+        # Before `least` steps no row rests, so there is nothing to mask and, unless tense rows
+        # break, no tension to measure.
+        resting = system.rest > 0 and step + 1 >= system.least
+        measured = resting or system.breaks is not None or step == system.most - 1
+        before = fast
         with torch.set_grad_enabled(torch.is_grad_enabled() and step >= free):
             moved = system.move(fast)
             if system.normalise is not None:
                 moved = normalise_waves(moved[:, None], system.normalise)[:, 0]
+        now = tension
         with torch.no_grad():
-            now = _tension(moved, slow, energy, system)
-            energy = torch.where(active, moved.square().sum(dim=-1), energy)
+            if measured:
+                now = _tension(moved, slow, energy, system)
+            energy = moved.square().sum(dim=-1)
         if system.breaks is not None:
-            kicked = _kick(moved, fast, now, system.breaks, generator)
+            kicked = _kick(moved, before, now, system.breaks, generator)
             if system.normalise is not None:
                 kicked = normalise_waves(kicked[:, None], system.normalise)[:, 0]
             else:
                 kicked = kicked / (kicked.norm(dim=-1, keepdim=True) + 1e-8)
             with torch.no_grad():
                 later = _tension(kicked, slow, energy, system)
-            throw = _thrown(kicked, moved, fast, now, later, system.breaks)
+            throw = _thrown(kicked, moved, before, now, later, system.breaks)
             moved = torch.where(throw[:, None], kicked, moved)
             counted = throw & active
             broken = broken + counted
             before_sum = before_sum + torch.where(counted, now, 0)
             after_sum = after_sum + torch.where(counted, later, 0)
-        with torch.no_grad():
-            went = (moved - fast).norm(dim=-1) / moved.norm(dim=-1).clamp_min(1e-12)
-        tension = torch.where(active, now, tension)
-        residual = torch.where(active, went, residual)
-        fast = torch.where(active[:, None], moved, fast)
+        if system.rest > 0 and step >= system.least:
+            moved = torch.where(active[:, None], moved, before)
+            now = torch.where(active, now, tension)
+        fast, tension = moved, now
         taken = taken + active
-        if system.rest > 0 and step + 1 >= system.least:
+        if measured:
+            with torch.no_grad():
+                length = moved.norm(dim=-1).clamp_min(1e-12)
+                residual = torch.where(active, (moved - before).norm(dim=-1) / length, residual)
+        if resting:
             active = active & ~(now < system.rest)
     return TokenRest(fast, tension, taken, broken, residual, before_sum, after_sum)
 

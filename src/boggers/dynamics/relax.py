@@ -89,9 +89,9 @@ def relax(
 ) -> Relaxation:
     """Let every row settle on its own.
 
-    One step: nudge, coupling, anchor pull, drift, descent, interaction, renormalisation, breaks. A row
-    that has come to rest stays exactly where it is while its companions go on; nothing in the loop
-    waits for the device.
+    One step: nudge, coupling, anchor pull, drift, descent, interaction, renormalisation, breaks. A
+    row that has come to rest stays exactly where it is while its companions go on; nothing in the
+    loop waits for the device.
 
     Args:
         state: (B, W, D), W ≥ 2.

@@ -128,11 +128,12 @@ class MultiHeadDrift(Drift):
         return self.left @ self.right + torch.diag_embed(self.diagonal)
 
     def heads(self, waves: WaveRows, signal: WaveRows) -> HeadRows:
-        x, u = (t.unflatten(-1, (self.num_heads, -1)) for t in (waves, signal))
+        x, u = (into_parts(t, self.num_heads) for t in (waves, signal))
         equation = "bnhi,hij->bnhj" if self.original else "bnhj,hij->bnhi"
         turned = torch.einsum(equation, x, self.matrices())
         centred = x - x.mean(dim=-1, keepdim=True)
-        return turned + self.cubic * centred**3 + u
+        each: HeadRows = turned + self.cubic * centred**3 + u
+        return each
 
     def drift(self, waves: WaveRows, signal: WaveRows) -> WaveRows:
         """f, the heads drawn together."""
@@ -206,8 +207,10 @@ class DiffusionDrift(Drift):
         spread = torch.rand(num_heads, width, generator=generator)
         basis = torch.linalg.qr(torch.randn(num_heads, width, width, generator=generator)).Q
         level = -0.25 - 0.3 * spread
-        start = basis * (-level).sqrt()[:, None] if negative_definite else (
-            basis * level[:, None] @ basis.transpose(1, 2)
+        start = (
+            basis * (-level).sqrt()[:, None]
+            if negative_definite
+            else (basis * level[:, None] @ basis.transpose(1, 2))
         )
         self.diffusion = nn.Parameter(start)
         blocks = [torch.eye(wave_dim)] if split else [torch.eye(wave_dim) / num_heads] * num_heads
@@ -250,8 +253,13 @@ class DiffusionDrift(Drift):
 
     def _seen(self, waves: WaveRows) -> HeadRows:
         if self.split:
-            return waves.unflatten(-1, (self.num_heads, -1))
+            return into_parts(waves, self.num_heads)
         return waves[..., None, :].expand(*waves.shape[:-1], self.num_heads, waves.shape[-1])
+
+
+def into_parts(x: Tensor, parts: int) -> Tensor:
+    """The last axis cut into so many equal parts: (…, n) → (…, parts, n / parts)."""
+    return x.reshape(*x.shape[:-1], parts, x.shape[-1] // parts)
 
 
 def minkowski(x: Tensor, y: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class TwoTimescaleDrift(Drift):
         self.fast = MultiHeadDrift(wave_dim, num_heads, rank, dt, coupling, generator)
         self.slow = MultiHeadDrift(wave_dim, num_heads, rank, dt / RATIO, coupling, generator)
         with torch.no_grad():
-            self.slow.cubic /= RATIO
+            self.slow.cubic.div_(RATIO)
 
     def heads(self, waves: WaveRows, signal: WaveRows) -> HeadRows:
         pairs = zip(waves.chunk(2, dim=1), signal.chunk(2, dim=1), strict=True)

@@ -147,9 +147,6 @@ class WindowConfig(DriftOptions):
     break_rejection: Annotated[bool, arg(name="phase2-enable-break-rejection")] = False
     """Undo a break that leaves its row tenser and worse aligned."""
 
-    per_head_tension: Annotated[bool, arg(name="phase1-enable-per-head-tension")] = False
-    """Record the tension of each head's share of the state (--phase1-num-heads of them)."""
-
     def __post_init__(self) -> None:
         if self.num_waves < 1 or self.state_dim % self.num_waves:
             raise UserError(
@@ -180,27 +177,12 @@ class WindowConfig(DriftOptions):
 
         if self.drift == "hierarchical":
             raise UserError("--dynamics hierarchical needs --architecture token.")
-        if self.per_head_tension and self.tension_heads < 2:
-            raise UserError(
-                "--phase1-enable-per-head-tension compares heads: give two or more by "
-                "--phase1-num-heads."
-            )
-        if self.state_dim % self.tension_heads:
-            raise UserError(
-                f"--phase1-num-heads must divide --state-dim; {self.tension_heads} and "
-                f"{self.state_dim} came."
-            )
         self.check_drift()
 
     @property
     def drift(self) -> Kind | None:
         """Which drift moves the waves, if any."""
         return self.drift_kind(None)
-
-    @property
-    def tension_heads(self) -> int:
-        """Parts of a position whose tension is recorded apart."""
-        return (self.simple_num_heads or 1) if self.per_head_tension else 1
 
     def _require(self, holds: bool, option: str, wanted: str) -> None:
         if not holds:

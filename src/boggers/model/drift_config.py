@@ -60,9 +60,9 @@ class DriftOptions:
     mixing_gate: Annotated[float | None, arg(name="phase2-mixing-gate-init")] = None
     """That gate at the start, in (0, 1); None = 0.1."""
 
-    head_tension_weighting: Annotated[
-        bool, arg(name="phase2-enable-head-tension-weighting")
-    ] = False
+    head_tension_weighting: Annotated[bool, arg(name="phase2-enable-head-tension-weighting")] = (
+        False
+    )
     """Weigh the heads of a simple drift by softmax(-tension) instead of evenly."""
 
     negative_definite: Annotated[bool, arg(name="phase05-enforce-negdef-diffusion")] = False
@@ -77,9 +77,7 @@ class DriftOptions:
         vectorized = self._given(
             VECTORIZED, "vectorized_strong_diffusion", "use_lorentz", "original_drift"
         )
-        simple = self._given(
-            SIMPLE, "head_tension_weighting", "negative_definite", "linear_mixing"
-        )
+        simple = self._given(SIMPLE, "head_tension_weighting", "negative_definite", "linear_mixing")
         if self.head_dim_mode == "split":
             simple.append("--phase1-head-dim-mode split")
         kind = self.dynamics

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from boggers.dynamics.follow import TokenRest, TokenSystem, Vectors, follow_token
 from boggers.errors import UserError
 from boggers.field.coupling import inverse_softplus
+from boggers.field.drift import into_parts
 from boggers.field.hierarchy import SPAN, phrase_ids
 from boggers.model.dropout import drop
 from boggers.model.readout import WindowReadout
@@ -146,10 +147,8 @@ class TokenModel(nn.Module):
         kept = at.latest.shape[1]
         latest = torch.cat([at.latest, tokens], dim=1)[:, -kept:] if kept else at.latest
         combined = torch.stack(read, dim=1)
-        combined = drop(
-            combined, self.config.readout_dropout, generator, training=self.training
-        )
-        logits = self.read(combined.flatten(0, 1)).unflatten(0, combined.shape[:2])
+        combined = drop(combined, self.config.readout_dropout, generator, training=self.training)
+        logits = self.read(combined.flatten(0, 1)).view(*combined.shape[:2], -1)
         fast = torch.stack([rest.fast for rest in rests], dim=1)
         return TokenReading(
             logits, fast, torch.stack(signals, dim=1), tuple(rests), replace(at, latest=latest)
@@ -226,17 +225,13 @@ class TokenModel(nn.Module):
         logits: Logits = self.readout(unit[:, None], self.embedding)
         return logits
 
-    def prefill(
-        self, tokens: Ids, state: TokenState | None = None
-    ) -> tuple[Logits, TokenState]:
+    def prefill(self, tokens: Ids, state: TokenState | None = None) -> tuple[Logits, TokenState]:
         """Read a stretch of B texts and return the logits (B, V) of what follows it."""
         quiet = torch.Generator(device=tokens.device).manual_seed(0)
         reading = self(tokens, state=state, generator=quiet)
         return reading.logits[:, -1], reading.state
 
-    def step(
-        self, token: Int64[Tensor, " B"], state: TokenState
-    ) -> tuple[Logits, TokenState]:
+    def step(self, token: Int64[Tensor, " B"], state: TokenState) -> tuple[Logits, TokenState]:
         """Read one more token of each of B texts; the same cost wherever in a text it stands."""
         return self.prefill(token[:, None], state)
 
@@ -271,11 +266,12 @@ class TokenModel(nn.Module):
             louder = 1 + F.softplus(self.noise_gain) * tension.clamp_max(MOST_TENSE)
             noise = torch.empty_like(fast).normal_(generator=generator)
             fast = fast + JITTER * louder[:, None] * noise
-        waves, heard = (v.unflatten(-1, (self.config.num_waves, -1)) for v in (fast, signal))
+        waves, heard = (into_parts(v, self.config.num_waves) for v in (fast, signal))
         moved: Tensor = self.drift(waves, heard).flatten(-2)
         if self.interaction is None:
             return moved
-        return moved + self.config.wave_interaction * self.interaction(moved)
+        mixed: Vectors = moved + self.config.wave_interaction * self.interaction(moved)
+        return mixed
 
     def _phrases(self, tokens: Ids, state: TokenState) -> Tensor | None:
         if self.phrase_table is None:

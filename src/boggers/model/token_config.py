@@ -24,10 +24,10 @@ class TokenConfig(DriftOptions):
     sequence_length: Annotated[int, arg(aliases=("--seq-len", "--window-size"))] = 32
     """Tokens T that gradients travel back through (at least 2); states are carried further."""
 
-    num_dynamics_steps: Annotated[int, arg(aliases=("--max-window-steps",))] = 6
+    num_dynamics_steps: Annotated[int, arg(aliases=("--max-window-steps",))] = 4
     """Most inner steps that a token takes; at least 1."""
 
-    min_attractor_steps: int = 4
+    min_attractor_steps: int = 2
     """Inner steps that every token takes before it may rest."""
 
     rest_tension: float = 0.85
@@ -126,7 +126,7 @@ class TokenConfig(DriftOptions):
         self._at_least("phrase_rows", 1)
         self._at_least("rest_tension", 0)
         for option in ("drift_step", "slow_decay"):
-            if not 0 < getattr(self, option):
+            if not getattr(self, option) > 0:
                 raise UserError(
                     f"--{option.replace('_', '-')} must be above 0; it is {getattr(self, option)}."
                 )

@@ -2,7 +2,8 @@
 
     step-0000123/
         model.safetensors · model.json · optimizer.safetensors · state.json · manifest.json
-        and average.safetensors where a running average is kept
+        and average.safetensors where a running average is kept, carried.safetensors where a step
+        goes on from what the one before left
 
 The random numbers of a step are a pure function of the seed and the step (see `train.loop`), so
 no generator state has to be restored; `random_state` in state.json is a witness of the last one.
@@ -31,6 +32,7 @@ from boggers.version import __version__
 _NAME = re.compile(r"step-(\d{7,})")
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "state.json"
+_CARRIED = "carried.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,7 @@ def save(
     origin: Origin,
     keep: int,
     average: WeightAverage | None = None,
+    carried: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write the checkpoint of `progress.step`, then remove those no longer kept.
 
@@ -136,6 +139,9 @@ def save(
         save_file(_slots(model, optimizer), folder / _OPTIMIZER)
         if average is not None:
             save_file(average.tensors(), folder / AVERAGE)
+        if carried:
+            kept = {name: value.contiguous() for name, value in carried.items()}
+            save_file(kept, folder / _CARRIED)
         state = {
             "progress": to_json(progress),
             "origin": to_json(origin),
@@ -184,6 +190,13 @@ def load(
         kept = folder / AVERAGE
         average.restore(load_file(kept) if kept.is_file() else dict(model.named_parameters()))
     return from_json(Progress, state["progress"], "progress")
+
+
+def load_carried(folder: Path, device: torch.device) -> dict[str, Tensor]:
+    """What the last step before a checkpoint left to go on from; empty if nothing."""
+    path = folder / _CARRIED
+    found = load_file(path) if path.is_file() else {}
+    return {name: value.to(device) for name, value in found.items()}
 
 
 def latest(checkpoints: Path) -> Found:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from boggers.errors import UserError
+from boggers.field import drift
 from boggers.shapes import Logits, PerRow, State, Targets
 
 REMEMBERED = 8
@@ -30,28 +31,22 @@ class ExtraLosses:
     ] = 0.0
     """Weight of the window readout's cross-entropy at every step of settling, averaged."""
 
-    guidance_nudge: Annotated[
-        float, tyro.conf.arg(name="trajectory-guidance-nudge-scale")
-    ] = 0.0
+    guidance_nudge: Annotated[float, tyro.conf.arg(name="trajectory-guidance-nudge-scale")] = 0.0
     """Share of the way to its target state that a window is moved before each training step."""
 
     guidance_weight: Annotated[float, tyro.conf.arg(name="trajectory-guidance-mse-weight")] = 0.0
     """Weight of the mean squared distance between settled and target states."""
 
-    guidance_states: Annotated[
-        Path | None, tyro.conf.arg(name="trajectory-guidance-states")
-    ] = None
+    guidance_states: Annotated[Path | None, tyro.conf.arg(name="trajectory-guidance-states")] = None
     """File of target states, one (W, D) for every training window in the order of the text: a
     tensor in .pt, or .npy; it is mapped from the disk, not read into memory."""
 
-    guidance_from_embed: Annotated[
-        bool, tyro.conf.arg(name="trajectory-guidance-from-embed")
-    ] = False
+    guidance_from_embed: Annotated[bool, tyro.conf.arg(name="trajectory-guidance-from-embed")] = (
+        False
+    )
     """Take as targets what the embedding table of step 0 makes of each window."""
 
-    guidance_batch: Annotated[
-        int, tyro.conf.arg(name="trajectory-guidance-embed-batch-size")
-    ] = 256
+    guidance_batch: Annotated[int, tyro.conf.arg(name="trajectory-guidance-embed-batch-size")] = 256
     """Windows that are embedded at once for that; bounds its memory."""
 
     anchor_contrast_weight: Annotated[
@@ -67,14 +62,12 @@ class ExtraLosses:
     anchor_contrast_margin: float = 1.0
     """How much nearer, in squared distance, the right anchor must be before the pull ends."""
 
-    head_diversity_weight: Annotated[
-        float, tyro.conf.arg(name="phase1-head-diversity-weight")
-    ] = 0.0
+    head_diversity_weight: Annotated[float, tyro.conf.arg(name="phase1-head-diversity-weight")] = (
+        0.0
+    )
     """Weight of the mean cosine between the drifts of two heads; needs heads to drift."""
 
-    interaction_weight: Annotated[
-        float, tyro.conf.arg(name="phase2-interaction-reg-weight")
-    ] = 0.0
+    interaction_weight: Annotated[float, tyro.conf.arg(name="phase2-interaction-reg-weight")] = 0.0
     """Weight of ‖C - I‖² of the free mixing; needs --phase1-enable-window-interaction."""
 
     entropy_floor_weight: float = 0.0
@@ -176,6 +169,20 @@ def anchor_contrast(
     drawn = drawn + (drawn >= targets[:, None])
     far = (last[:, None] - anchors.detach()[drawn]).square().sum(dim=-1).mean(dim=-1)
     return F.relu(margin + near - far).mean()
+
+
+def head_diversity(drifts: Tensor | None) -> Tensor:
+    """Mean cosine between what two heads add to a wave; see `field.drift.head_diversity`.
+
+    Raises:
+        UserError: nothing drifts by heads, or there is one head only.
+    """
+    if drifts is None:
+        raise UserError(
+            "--phase1-head-diversity-weight needs heads: give --dynamics simple with two or more "
+            "--phase1-num-heads, or --dynamics vectorized."
+        )
+    return drift.head_diversity(drifts)
 
 
 def interaction_penalty(matrix: Tensor) -> Tensor:

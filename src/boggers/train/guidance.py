@@ -48,7 +48,8 @@ def _from_embedding(model: WindowModel, size: int) -> Guidance:
     def look_up(numbers: Tensor, contexts: Tensor) -> Tensor:
         with torch.no_grad():
             place = table.to(contexts.device)
-            return torch.cat([model.embed(part, place) for part in contexts.split(size)])
+            parts = torch.split(contexts, size)
+            return torch.cat([model.embed(part, place) for part in parts])
 
     return look_up
 
@@ -86,4 +87,3 @@ def _mapped(path: Path) -> Any:
             f"--trajectory-guidance-states {path} cannot be read as a tensor: {reason} Save one "
             "with torch.save or numpy.save."
         ) from error
-

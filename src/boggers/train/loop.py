@@ -13,6 +13,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from boggers.data.windows import Batch
 from boggers.errors import UserError
 from boggers.train import checkpoint
 from boggers.train.averages import Averages, Measured
@@ -21,10 +22,12 @@ from boggers.train.interruption import Interruption
 from boggers.train.metrics import MetricsFile, MetricsRow
 from boggers.train.objective import Loss, objective
 from boggers.train.observers import (
+    BatchEvent,
     EpochEvent,
     EvalEvent,
     FitResult,
     Observer,
+    Recorder,
     StepEvent,
     Validation,
 )
@@ -36,6 +39,7 @@ def fit(
     prepared: Prepared,
     observers: Sequence[Observer] = (),
     validate: Validate | None = None,
+    recorders: Sequence[Recorder] = (),
 ) -> FitResult:
     """Train until the last step or a signal, leaving a checkpoint either way.
 
@@ -43,12 +47,13 @@ def fit(
         prepared: everything built from the configuration, at its step.
         observers: told of every step, measurement and epoch.
         validate: measures the held-out text; None leaves it unmeasured.
+        recorders: look into every batch.
 
     Raises:
         UserError: too many steps in a row were not finite, or nothing could be written; the
             checkpoints saved before are intact.
     """
-    training = _Training(prepared, observers, validate)
+    training = _Training(prepared, observers, validate, recorders)
     with Interruption() as interruption:
         while training.step < prepared.total_steps and not interruption.requested:
             training.advance()
@@ -68,17 +73,23 @@ class _Training:
     """The moving parts of one call of `fit`."""
 
     def __init__(
-        self, prepared: Prepared, observers: Sequence[Observer], validate: Validate | None
+        self,
+        prepared: Prepared,
+        observers: Sequence[Observer],
+        validate: Validate | None,
+        recorders: Sequence[Recorder],
     ) -> None:
         self.prepared = prepared
         self.config = prepared.config.train
         self.observers = observers
+        self.recorders = recorders
         self.validate = validate
         self.progress = prepared.progress
         self.step = self.progress.step
         self.saved_step = self.step
         self.checkpoint = checkpoint.step_folder(prepared.run.checkpoints, self.step)
         self.validation: Validation | None = None
+        self.carried = prepared.carried
         self.generator = torch.Generator(device=prepared.device)
         self.precision = _precision(self.config.precision, prepared.device)
         self.averages = Averages(
@@ -137,6 +148,7 @@ class _Training:
                 prepared.origin,
                 self.config.keep_checkpoints,
                 prepared.average,
+                self.carried,
             )
         self.saved_step = self.step
 
@@ -163,13 +175,22 @@ class _Training:
         epoch, index = divmod(self.step, prepared.steps_per_epoch)
         batch = prepared.batch(epoch, index)
         self.generator.manual_seed(step_seed(self.config.seed, self.step))
+        carried = self.carried if index else {}
         with self.precision:
-            loss = objective(prepared.model, batch, prepared.config.loss, self.generator)
+            loss = objective(
+                prepared.model,
+                batch,
+                prepared.config.loss,
+                self.generator,
+                carried,
+                watched=any(recorder.watches for recorder in self.recorders),
+            )
         prepared.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
         rate = learning_rate(optim, self.step, prepared.total_steps, prepared.steps_per_epoch)
         norm, skipped = guarded_step(prepared.optimizer, loss.total, rate, optim.grad_clip)
         self.averages.add(_measurements(loss, norm), skipped)
+        self.carried = loss.carried
         if prepared.average is not None:
             prepared.average.update(self.step)
         self.step += 1
@@ -181,7 +202,22 @@ class _Training:
             batch=index,
             tokens=self.progress.tokens + batch.targets.numel(),
         )
+        self._record(rate, batch, loss, norm)
         return rate
+
+    def _record(self, rate: float, batch: Batch, loss: Loss, norm: Tensor) -> None:
+        index = (self.step - 1) % self.prepared.steps_per_epoch
+        event = BatchEvent(
+            step=self.step,
+            epoch=self._epoch,
+            index=index,
+            lr=rate,
+            batch=batch,
+            loss=loss,
+            grad_norm=norm,
+        )
+        for recorder in self.recorders:
+            recorder.on_batch(event)
 
     def _checked(self) -> Measured:
         """The measurements so far; ends the run if too many steps in a row were skipped.
@@ -258,7 +294,8 @@ class _Training:
         for observer in self.observers:
             observer.on_step(event)
             if epoch_ends:
-                observer.on_epoch(EpochEvent(step=self.step, epoch=self.progress.epoch))
+                with self.clock.paused():
+                    observer.on_epoch(EpochEvent(step=self.step, epoch=self.progress.epoch))
 
 
 def _precision(name: str, device: torch.device) -> torch.autocast:

@@ -4,7 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from torch import Tensor
+
+from boggers.data.windows import Batch
 from boggers.train.metrics import MetricsRow
+from boggers.train.objective import Loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +100,36 @@ class FitResult:
 
     interrupted: bool
     """Whether a signal ended the run before its last step; it can be resumed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchEvent:
+    """One batch has been learned from; nothing in here has been moved to the host."""
+
+    step: int
+    """Steps taken, this one included."""
+
+    epoch: int
+    """Counted from 1."""
+
+    index: int
+    """The batch within its epoch, counted from 0."""
+
+    lr: float
+    batch: Batch
+    loss: Loss
+    grad_norm: Tensor
+    """Global gradient norm before clipping."""
+
+
+class Recorder(Protocol):
+    """Looks into every batch, which an observer does not; it may wait for the device."""
+
+    watches: bool
+    """Whether it needs the whole path of settling."""
+
+    def on_batch(self, event: BatchEvent) -> None:
+        """After every optimiser step, before its observers are told."""
 
 
 class Observer(Protocol):

@@ -3,9 +3,10 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from boggers.data.corpus import training_documents
 from boggers.data.lanes import Lanes
@@ -24,6 +25,8 @@ from boggers.text.store import load_tokenizer
 from boggers.train import checkpoint
 from boggers.train.average import WeightAverage
 from boggers.train.checkpoint import Origin, Progress
+from boggers.train.elsewhere import place_checkpoints
+from boggers.train.guidance import Guidance, make_guidance
 from boggers.train.objective import require_possible
 from boggers.train.observers import Validation
 from boggers.train.optim import Optimizer, make_optimizer
@@ -51,6 +54,10 @@ class Prepared:
     """The running average of the weights, if one is kept."""
     origin: Origin
     progress: Progress
+    carried: dict[str, Tensor] = field(default_factory=dict)
+    """What the step before the next one left to go on from; empty at an epoch's beginning."""
+    guidance: Guidance | None = None
+    """Looks up what windows are led to in training, if anything."""
     damaged: tuple[str, ...] = ()
     """One sentence for every damaged checkpoint that was passed over."""
 
@@ -74,7 +81,11 @@ class Prepared:
             batch = self.rows.batch(seed, epoch, index, size)
         else:
             batch = self.rows.epoch_batch(seed, epoch, index, size)
-        return Batch(batch.contexts.to(self.device), batch.targets.to(self.device))
+        contexts, targets = batch.contexts.to(self.device), batch.targets.to(self.device)
+        states = None
+        if self.guidance is not None and batch.numbers is not None:
+            states = self.guidance(batch.numbers, contexts)
+        return Batch(contexts, targets, batch.numbers, states)
 
     @property
     def validate(self) -> Validate | None:
@@ -119,6 +130,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     parts, rows = _cut(config, corpus)
     initial = torch.Generator().manual_seed(train.seed)
     model = build_model(config.model, tokenizer.vocab_size, initial).to(device)
+    guidance = make_guidance(config.loss, model, len(rows))
     optimizer = make_optimizer(model, config.optim)
     average = None if train.ema_decay is None else WeightAverage(model, train.ema_decay)
     origin = Origin(
@@ -129,9 +141,10 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
         windows_per_step=config.rows_per_step,
         seed=train.seed,
     )
-    at = Progress()
+    at, carried = Progress(), dict[str, Tensor]()
     if start.checkpoint is not None:
         at = checkpoint.load(start.checkpoint, model, optimizer, origin, average)
+        carried = checkpoint.load_carried(start.checkpoint, device)
     prepared = Prepared(
         config=_settled(config, start.run),
         run=start.run,
@@ -145,6 +158,8 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
         average=average,
         origin=origin,
         progress=at,
+        carried=carried,
+        guidance=guidance,
         damaged=start.damaged,
     )
     _write_folder(prepared)
@@ -177,6 +192,8 @@ def _settled(config: RunConfig, run: Run) -> RunConfig:
 def _write_folder(prepared: Prepared) -> None:
     """Save what defines the run beside its checkpoints."""
     run, parts, corpus = prepared.run, prepared.split, prepared.corpus
+    if prepared.config.record.checkpoint_dir is not None:
+        place_checkpoints(run, prepared.config.record.checkpoint_dir)
     prepared.tokenizer.save(run.tokenizer)
     write_json(
         run.data_file,

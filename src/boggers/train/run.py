@@ -19,6 +19,7 @@ from boggers.model.window import WindowConfig
 from boggers.text.config import TextConfig
 from boggers.train.objective import LossConfig
 from boggers.train.optim import OptimConfig
+from boggers.train.record_config import RecordConfig
 from boggers.train.typed_json import from_json, to_json
 
 
@@ -117,6 +118,7 @@ class RunConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    record: RecordConfig = field(default_factory=RecordConfig)
 
     def __post_init__(self) -> None:
         if architecture_of(self.model) != self.architecture:
@@ -124,12 +126,24 @@ class RunConfig:
                 f"A run of the architecture {self.architecture} needs the options of that "
                 f"architecture; those of {architecture_of(self.model)} came."
             )
+        if self.record.per_head_tension and self.tension_heads < 2:
+            raise UserError(
+                "--phase1-enable-per-head-tension compares heads of windows: give --architecture "
+                "window and two or more by --phase1-num-heads."
+            )
         length = self.tokens_per_row
         if self.train.batch_tokens is not None and self.train.batch_tokens % length:
             raise UserError(
                 f"--batch-tokens must be a multiple of --sequence-length {length}; it is "
                 f"{self.train.batch_tokens}."
             )
+
+    @property
+    def tension_heads(self) -> int:
+        """Parts of a window's positions whose tension is recorded apart."""
+        if not (self.record.per_head_tension and isinstance(self.model, WindowConfig)):
+            return 1
+        return self.model.simple_num_heads or 1
 
     @property
     def tokens_per_row(self) -> int:

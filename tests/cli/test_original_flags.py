@@ -26,11 +26,8 @@ from boggers.train.prepare import prepare
 from boggers.train.run import RunConfig, choose_device
 from tests.cli.conftest import Refused
 
-ROWS = list(
-    csv.DictReader(
-        (Path(__file__).parent / "original_flags.tsv").open(encoding="utf-8"), delimiter="\t"
-    )
-)
+FLAGS = Path(__file__).parent / "original_flags.tsv"
+ROWS = list(csv.DictReader(FLAGS.read_text(encoding="utf-8").splitlines(), delimiter="\t"))
 NAMES = [row["flag"].split("|") for row in ROWS]
 FIRST = [names[0] for names in NAMES]
 
@@ -43,22 +40,14 @@ HUB = {
 }
 """Options of corpora on the hub; their tests stand beside them."""
 
-LINES = {
-    "--no-synthetic-fallback",
-    "--no-streaming-dataset",
-    "--shuffle-buffer",
-    "--epoch-copies",
-}
-"""Options of how a text is read; their tests stand beside them."""
-
 GRAPH = {"--use-substrate", "--use-goat-memory"}
 """Options of the living graph; their tests stand beside it."""
 
-ELSEWHERE = HUB | LINES | GRAPH
+ELSEWHERE = HUB | GRAPH
 
 Around = list[str]
 GIVEN = ["--trajectory-guidance-from-embed", "--trajectory-guidance-mse-weight", "0.5"]
-CONTRAST = ["--loss-mode", "trajectory"]
+CONTRAST = ["--loss-mode", "trajectory", "--trajectory-margin", "2"]
 SIMPLE = ["--dynamics", "simple", "--phase1-num-heads", "2"]
 BREAKS = ["--breaks"]
 ANCHORS = ["--phase05-anchor-lambda", "0.5"]
@@ -78,7 +67,7 @@ MODEL: dict[str, tuple[Around, Any, str]] = {
     "--use-lorentz": (["--dynamics", "vectorized"], True, "model.use_lorentz"),
     "--vectorized-num-heads": (["--dynamics", "vectorized"], 2, "model.vectorized_num_heads"),
     "--vectorized-rank": (["--dynamics", "vectorized"], 3, "model.vectorized_rank"),
-    "--vectorized-dt": ([], 0.5, "model.energy_step"),
+    "--vectorized-dt": ([], 0.25, "model.energy_step"),
     "--vectorized-coupling": (["--dynamics", "vectorized"], 0.9, "model.vectorized_coupling"),
     "--vectorized-strong-diffusion": (
         ["--dynamics", "vectorized"],
@@ -184,10 +173,14 @@ TRAINING: dict[str, tuple[Around, Any, str]] = {
     "--corpus": ([], "other.txt", "data.corpus"),
     "--dataset-path": ([], "other.txt", "data.corpus"),
     "--save-every": ([], 2, "train.save_every"),
+    "--no-streaming-dataset": ([], False, "data.streaming_dataset"),
+    "--shuffle-buffer": (["--no-streaming-dataset"], 16, "data.shuffle_buffer"),
+    "--epoch-copies": (["--no-streaming-dataset"], 2, "data.epoch_copies"),
 }
 """Seen in two epochs of training."""
 
 OWN = {
+    "--no-synthetic-fallback",
     "--tokenizer",
     "--vocab-cap",
     "--device",
@@ -292,8 +285,9 @@ def test_an_option_of_physics_or_loss_has_its_effect(flag: str) -> None:
 def texts() -> None:
     words = ["sun", "moon", "tree", "bird", "sea"]
     for name, stride in (("text.txt", 3), ("other.txt", 7)):
-        said = " ".join(words[(n * n + stride * n) % 5] for n in range(60))
-        Path(name).write_text(said + ".\n")
+        said = [words[(n * n + stride * n) % 5] for n in range(60)]
+        lines = (" ".join(said[n : n + 6]) for n in range(0, 60, 6))
+        Path(name).write_text("# six words a line\n" + "\n".join(lines) + "\n")
 
 
 def trained(*argv: str) -> dict[str, Any]:
@@ -335,6 +329,21 @@ def test_tokenizers_of_the_original() -> None:
     assert build_tokenizer(config, []).vocab_size == 1000
     config = configuration("--tokenizer", "fallback", "--vocab-cap", "1000").text
     assert build_tokenizer(config, []).vocab_size == 512
+
+
+def test_a_missing_text_is_generated_only_if_that_is_wanted(refused: Refused) -> None:
+    Path("short.txt").write_text("Too short.")
+    run = ["train", *SHAPE, "--tokenizer", "byte", "--device", "cpu", "--max-steps", "1"]
+    for corpus in ("missing.txt", "short.txt"):
+        given = [*run, "--corpus", corpus, "--val-fraction", "0"]
+        config = read_configuration([*given[1:], "--synthetic-fallback", "--out", corpus[:3]])
+        prepared = prepare(config)
+        assert prepared.config.data.corpus == "synthetic"
+        assert prepared.replaced is not None
+        assert "generated sentences are used instead" in prepared.replaced
+    assert not read_configuration([*given[1:], "--no-synthetic-fallback"]).data.synthetic_fallback
+    said = refused(*run, "--corpus", "missing.txt", "--no-synthetic-fallback")
+    assert "does not exist" in said
 
 
 def test_a_device_is_used_or_refused(refused: Refused) -> None:

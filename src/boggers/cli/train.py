@@ -97,7 +97,7 @@ def start_report(prepared: Prepared) -> list[str]:
     """What is about to happen, line by line."""
     config, tokenizer, corpus = prepared.config, prepared.tokenizer, prepared.corpus
     counts = prepared.model.parameter_counts()
-    lines = [*prepared.damaged]
+    lines = [*prepared.damaged, *([prepared.replaced] if prepared.replaced else [])]
     lines.append(f"run        {prepared.run.folder}")
     lines.append(f"device     {prepared.device}")
     lines.append(f"tokenizer  {tokenizer.kind}, vocabulary {tokenizer.vocab_size:,}")

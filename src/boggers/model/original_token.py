@@ -35,6 +35,7 @@ LAYERS = {
 PHYSICS: dict[str, Any] = {
     "num_dynamics_steps": 12,
     "min_attractor_steps": 4,
+    "rest_tension": 0.85,
     "slow_limit": 0.5,
     "state_normalization": False,
     "readout": "flat",

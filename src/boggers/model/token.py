@@ -160,7 +160,7 @@ class TokenModel(nn.Module):
         return F.normalize(rows, dim=-1, eps=1e-12)
 
     def hear(
-        self, felt: Vectors, state: TokenState, phrase: Vectors | None = None
+        self, felt: Vectors, state: TokenState, phrase: Float[Tensor, "B h"] | None = None
     ) -> tuple[Vectors, TokenState]:
         """What a token brings, given its embedding: u of the class, and the state that heard it.
 
@@ -219,7 +219,9 @@ class TokenModel(nn.Module):
         """Logits (B, V), already divided by the temperature."""
         if self.readout is None:
             assert self.temperature_raw is not None
-            apart = torch.cdist(combined, self.embedding)
+            apart = torch.cdist(
+                combined, self.embedding, compute_mode="donot_use_mm_for_euclid_dist"
+            )
             return -apart / F.softplus(self.temperature_raw).clamp_min(1e-6)
         unit = combined / (combined.norm(dim=-1, keepdim=True) + 1e-8)
         logits: Logits = self.readout(unit[:, None], self.embedding)

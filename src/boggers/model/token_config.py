@@ -30,8 +30,8 @@ class TokenConfig(DriftOptions):
     min_attractor_steps: int = 2
     """Inner steps that every token takes before it may rest."""
 
-    rest_tension: float = 0.85
-    """Tension below which a token rests; 0 never rests early."""
+    rest_tension: float = 0.5
+    """Tension below which a token rests (0.85 in the original); 0 never rests early."""
 
     gradient_steps: int | None = None
     """Last inner steps of each token that carry gradient; None sends it through all of them."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from boggers.data.corpus import training_documents
 from boggers.data.lanes import Lanes
+from boggers.data.lines import cut_lines
 from boggers.data.sequences import Sequences
 from boggers.data.split import Split, split
 from boggers.data.tokens import TokenCorpus, tokenise
@@ -26,6 +27,7 @@ from boggers.train import checkpoint
 from boggers.train.average import WeightAverage
 from boggers.train.checkpoint import Origin, Progress
 from boggers.train.elsewhere import place_checkpoints
+from boggers.train.fallback import with_text
 from boggers.train.guidance import Guidance, make_guidance
 from boggers.train.objective import require_possible
 from boggers.train.observers import Validation
@@ -60,6 +62,8 @@ class Prepared:
     """Looks up what windows are led to in training, if anything."""
     damaged: tuple[str, ...] = ()
     """One sentence for every damaged checkpoint that was passed over."""
+    replaced: str | None = None
+    """Says so where generated text took the place of the corpus."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -119,6 +123,8 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     """
     train = config.train
     require_possible(config.loss, config.architecture)
+    context = getattr(config.model, "window_size", config.tokens_per_row)
+    config, replaced = with_text(config, context)
     device = choose_device(train.device)
     start = choose_start(config)
     tokenizer = (
@@ -161,6 +167,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
         carried=carried,
         guidance=guidance,
         damaged=start.damaged,
+        replaced=replaced,
     )
     _write_folder(prepared)
     return prepared
@@ -179,6 +186,15 @@ def _cut(config: RunConfig, corpus: TokenCorpus) -> tuple[Split, Windows | Seque
         start, stop = parts.train.start, parts.train.stop
         return parts, Lanes(corpus.ids, start, stop, length, config.rows_per_step)
     window = config.model.window_size
+    if not config.data.streaming_dataset:
+        return cut_lines(
+            corpus.ids,
+            corpus.byte_lengths,
+            share,
+            window,
+            copies=config.data.epoch_copies or 1,
+            buffer=config.data.shuffle_buffer,
+        )
     parts = split(tokens, share, window)
     return parts, Windows(corpus.ids, parts.train.start, parts.train.stop, window)
 

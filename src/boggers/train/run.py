@@ -131,6 +131,11 @@ class RunConfig:
                 "--phase1-enable-per-head-tension compares heads of windows: give --architecture "
                 "window and two or more by --phase1-num-heads."
             )
+        if not (self.data.streaming_dataset or isinstance(self.model, WindowConfig)):
+            raise UserError(
+                f"--no-streaming-dataset cuts windows out of lines; a {self.architecture} reads "
+                "on. Leave it out, or use --architecture window."
+            )
         length = self.tokens_per_row
         if self.train.batch_tokens is not None and self.train.batch_tokens % length:
             raise UserError(

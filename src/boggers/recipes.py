@@ -117,22 +117,7 @@ def a1() -> RunConfig:
     Its physics are the original's but for the breaks, which threw every window at every step.
     """
     return RunConfig(
-        model=WindowConfig(
-            state_dim=128,
-            num_waves=4,
-            window_size=8,
-            num_dynamics_steps=32,
-            energy_step=0.09,
-            wave_energy=True,
-            memory_patterns=None,
-            wave_coupling=False,
-            readout="flat",
-            single_state_head=True,
-            embedding_dropout=0.0,
-            readout_dropout=0.0,
-            dynamics="vectorized",
-            vectorized_num_heads=4,
-        ),
+        model=_original_window(state_dim=128, num_waves=4, window_size=8, steps=32),
         text=TextConfig(tokenizer="tiktoken", vocab_cap=8192),
         data=DataConfig(val_fraction=0.1),
         loss=LossConfig(loss_mode="trajectory"),
@@ -152,7 +137,7 @@ def a1c() -> RunConfig:
     first = a1()
     return replace(
         first,
-        model=replace(first.model, num_dynamics_steps=16),  # type: ignore[arg-type]
+        model=_original_window(state_dim=128, num_waves=4, window_size=8, steps=16),
         loss=replace(first.loss, token_auxiliary_weight=0.5),
         optim=OptimConfig(lr=3e-4, grad_clip=1.0),
         train=replace(first.train, max_epochs=5, batch_size=32, save_every=None),
@@ -164,15 +149,32 @@ def a2() -> RunConfig:
     first = a1()
     return replace(
         first,
-        model=replace(
-            first.model,  # type: ignore[arg-type]
-            state_dim=512,
-            num_waves=8,
-            window_size=6,
-        ),
+        model=_original_window(state_dim=512, num_waves=8, window_size=6, steps=32),
         text=replace(first.text, vocab_cap=32_768),
         optim=OptimConfig(lr=1e-3, lr_decay_every=15, lr_gamma=0.7),
         train=replace(first.train, max_epochs=50, save_every=None),
+    )
+
+
+def _original_window(
+    *, state_dim: int, num_waves: int, window_size: int, steps: int
+) -> WindowConfig:
+    """The original's physics, working: small steps in wave energies, and heads that drift."""
+    return WindowConfig(
+        state_dim=state_dim,
+        num_waves=num_waves,
+        window_size=window_size,
+        num_dynamics_steps=steps,
+        energy_step=0.09,
+        wave_energy=True,
+        memory_patterns=None,
+        wave_coupling=False,
+        readout="flat",
+        single_state_head=True,
+        embedding_dropout=0.0,
+        readout_dropout=0.0,
+        dynamics="vectorized",
+        vectorized_num_heads=4,
     )
 
 

@@ -269,7 +269,8 @@ def _loss_columns(event: BatchEvent, config: RunConfig) -> Row:
             row[column] = float(parts[name])
     # All terms but the two that read tokens.
     apart = (("token_auxiliary", weights.token), ("readout_auxiliary", weights.readout))
-    full = float(event.loss.total) - sum(w * float(parts[n]) for n, w in apart if n in parts)
+    total = float(event.loss.total.detach())
+    full = total - sum(w * float(parts[n]) for n, w in apart if n in parts)
     row["loss_traj_full"] = full
     if "energy_regulariser" in parts:
         row["energy_reg_weighted"] = weights.energy * float(parts["energy_regulariser"])

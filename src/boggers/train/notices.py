@@ -34,7 +34,7 @@ class HardBatches:
 
     def on_batch(self, event: BatchEvent) -> None:
         """Look at the loss; waits for the device."""
-        loss = float(event.loss.total)
+        loss = float(event.loss.total.detach())
         if loss < self.threshold:
             return
         ids = " ".join(map(str, event.batch.contexts[0, :SHOWN_IDS].tolist()))
@@ -75,8 +75,9 @@ class Debug:
             logits = event.loss.reading.logits
         if logits is not None:
             finite = finite and bool(torch.isfinite(logits).all())
+        total = float(event.loss.total.detach())
         self.tell(
-            f"[debug] epoch {event.epoch}, first batch: loss {float(event.loss.total):.4f}, "
+            f"[debug] epoch {event.epoch}, first batch: loss {total:.4f}, "
             f"gradient norm {float(event.grad_norm):.4g} before clipping, "
             f"learning rate {event.lr:.3g}, logits {'finite' if finite else 'NOT FINITE'}"
         )

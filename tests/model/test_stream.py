@@ -21,6 +21,9 @@ SMALL = StreamConfig(
     sequence_length=32,
     phrase_rows=50,
     phrase_width=6,
+    succession_orders=3,
+    succession_slots=8,
+    recency=True,
 )
 MEMORIES = pytest.mark.parametrize("memory", ["recall", "gated", "rectified", "log-sum-exp"])
 
@@ -39,7 +42,9 @@ def lively(config: StreamConfig = SMALL) -> StreamModel:
 
 
 def text(rows: int = 3, length: int = 21) -> Tensor:
-    return torch.randint(VOCAB, (rows, length), generator=generator(2))
+    """Drawn, but for its second half: this says the first again, so there is much to remember."""
+    drawn = torch.randint(VOCAB, (rows, length), generator=generator(2))
+    return torch.cat([drawn[:, : length - length // 2], drawn[:, : length // 2]], dim=1)
 
 
 @MEMORIES
@@ -148,6 +153,10 @@ CHANGES: dict[str, dict[str, Any]] = {
     "longest_memory": {"longest_memory": 10.0},
     "phrase_rows": {"phrase_rows": None},
     "phrase_width": {"phrase_width": 5},
+    "phrase_hashes": {"phrase_hashes": 2},
+    "succession_orders": {"succession_orders": 2},
+    "succession_slots": {"succession_slots": 1},
+    "recency": {"recency": False},
     "descent": {"memory": "gated", "descent": True},
     "relax_tolerance": {"relax_tolerance": 0.3},
     "anchor_strength": {"anchor_strength": 0.9},
@@ -255,7 +264,9 @@ def test_a_state_never_grows() -> None:
     with torch.no_grad():
         _, short = model.prefill(text(1, 1))
         _, long = model.prefill(text(1, 500))
-    assert short.bytes_per_row == long.bytes_per_row == 2 * 2 * 4 * (16 + 3 * 16) + 8
+    stages, latest = 2 * 2 * 4 * (16 + 3 * 16), 3 * 8
+    successions, counts = 2 * 3 * 8 * 4, 3 * VOCAB * 4
+    assert short.bytes_per_row == long.bytes_per_row == stages + latest + successions + counts
 
 
 def test_a_state_of_another_model_or_text_is_refused(tmp_path: Path) -> None:
@@ -289,6 +300,9 @@ def test_in_descent_no_position_of_any_stage_rises(memory: Any) -> None:
         ({"shortest_memory": 9.0, "longest_memory": 8.0}, "--longest-memory"),
         ({"readout_dropout": 1.0}, "--readout-dropout"),
         ({"gradient_steps": 0}, "--gradient-steps"),
+        ({"phrase_hashes": 4}, "--phrase-hashes"),
+        ({"succession_orders": 0}, "--succession-orders"),
+        ({"succession_slots": 0}, "--succession-slots"),
     ],
 )
 def test_impossible_options_are_named(changes: dict[str, Any], named: str) -> None:

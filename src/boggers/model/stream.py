@@ -20,11 +20,12 @@ from boggers.field.memory import (
     RectifiedMemory,
 )
 from boggers.field.metric import Metric
-from boggers.field.phrases import NOTHING, PhraseTable
+from boggers.field.phrases import PhraseTable
 from boggers.model.dropout import drop
 from boggers.model.size import ParameterCounts, count_parameters
 from boggers.model.stream_config import StreamConfig as StreamConfig
 from boggers.model.stream_state import StreamState as StreamState
+from boggers.model.text_memory import TextMemory
 from boggers.shapes import Logits, Stream
 
 TABLE_SCALE = 0.02
@@ -82,9 +83,11 @@ class Stage(nn.Module):
 class StreamModel(nn.Module):
     """Embeds tokens, takes them through L stages, reads every position with the same table.
 
-        s_t = √D · e_t / ‖e_t‖ + p_t at the start          logits_t = E · s_t / rms(s_t) at the end
+        s_t = √D · e_t / ‖e_t‖ + p_t at the start
+        logits_t = E · s_t / rms(s_t) + m_t at the end
 
-    p_t is what the token means after the one before it, where there is a table of phrases.
+    p_t is what the token means after the one before it, where there is a table of phrases; m_t is
+    what the text itself suggests (`TextMemory`), where the model remembers it.
     All positions of a stretch are computed at once; nothing but the couplings looks back, and
     nothing looks ahead. Reading a text in pieces, each with the state that the piece before left,
     gives the same logits as reading it whole.
@@ -104,8 +107,20 @@ class StreamModel(nn.Module):
         self.phrases: PhraseTable | None = None
         if config.phrase_rows is not None:
             self.phrases = PhraseTable(
-                config.phrase_rows, config.phrase_width, config.state_dim, generator
+                config.phrase_rows,
+                config.phrase_width,
+                config.phrase_hashes,
+                config.state_dim,
+                generator,
             )
+        self.text_memory = TextMemory(
+            config.state_dim,
+            vocab_size,
+            orders=config.succession_orders,
+            slots=config.succession_slots,
+            recency=config.recency,
+            known=0 if self.phrases is None else 1,
+        )
         self.stages = nn.ModuleList(Stage(config, generator) for _ in range(config.num_stages))
 
     def forward(
@@ -132,34 +147,59 @@ class StreamModel(nn.Module):
             UserError: the state belongs to other texts or another model, noise is needed and no
                 generator came, or a model without energies is to take steps.
         """
-        states, settled, after = self._settle(
-            tokens, state, steps, generator, keep_energy=keep_energy, keep_path=keep_path
+        taken = self._taken(steps, generator)
+        past = self._past(len(tokens), state, taken)
+        states, settled, pasts = self._settle(
+            tokens, past, taken, generator, keep_energy=keep_energy, keep_path=keep_path
         )
-        return StreamReading(self.read(states), settled, after)
+        logits, after = self._told(states, tokens, past, pasts, fresh=state is None)
+        return StreamReading(logits, settled, after)
 
-    def _settle(
+    def _told(
         self,
+        states: Float[Tensor, "B P D"],
         tokens: Text,
-        state: StreamState | None,
-        steps: int | None,
-        generator: torch.Generator | None,
+        past: StreamState,
+        pasts: tuple[Past, ...],
         *,
-        keep_energy: bool = False,
-        keep_path: bool = False,
-    ) -> tuple[Stream, tuple[Settling, ...], StreamState]:
-        """The states of all positions, how they settled and the past of what comes next."""
+        fresh: bool = False,
+    ) -> tuple[Float[Tensor, "B P V"], StreamState]:
+        """Logits of the last P positions, the text's own suggestions included; and what is kept."""
+        unit = F.rms_norm(states, (self.config.state_dim,))
+        logits, heard = self.text_memory(
+            F.linear(unit, self.embedding), unit, tokens, past.heard, self.embedding, fresh=fresh
+        )
+        return logits, StreamState(pasts, heard)
+
+    def _taken(self, steps: int | None, generator: torch.Generator | None) -> int:
+        """Relaxation steps of a stretch."""
         taken = self.steps(generator) if steps is None else steps
         if taken > 0 and self.config.num_dynamics_steps == 0:
             raise UserError(
                 f"This model has no energies to settle in, so it cannot take {taken} steps. "
                 "Build one with num_dynamics_steps above 0."
             )
-        past = self.start(len(tokens), taken)
-        if state is not None:
-            past = _fitting(state, past)
+        return taken
+
+    def _past(self, rows: int, state: StreamState | None, taken: int) -> StreamState:
+        """The past that was given, or that of a beginning."""
+        past = self.start(rows, taken)
+        return past if state is None else _fitting(state, past)
+
+    def _settle(
+        self,
+        tokens: Text,
+        past: StreamState,
+        taken: int,
+        generator: torch.Generator | None,
+        *,
+        keep_energy: bool = False,
+        keep_path: bool = False,
+    ) -> tuple[Stream, tuple[Settling, ...], tuple[Past, ...]]:
+        """The states of all positions, how they settled and the past of each stage after them."""
         states = F.rms_norm(F.embedding(tokens, self.embedding), (self.config.state_dim,))
         if self.phrases is not None:
-            states = states + self.phrases(tokens, past.latest)
+            states = states + self.phrases(tokens, past.heard.latest[:, -1:])
         states = drop(states, self.config.embedding_dropout, generator, training=self.training)
         pasts: list[Past] = []
         settled: list[Settling] = []
@@ -184,15 +224,18 @@ class StreamModel(nn.Module):
                 settled.append(rest)
             pasts += carried.after
         states = drop(states, self.config.readout_dropout, generator, training=self.training)
-        latest = tokens[:, -1:] if self.phrases is not None else past.latest
-        return states, tuple(settled), StreamState(tuple(pasts), latest)
+        return states, tuple(settled), tuple(pasts)
 
     def prefill(
         self, tokens: Text, state: StreamState | None = None, *, steps: int | None = None
     ) -> tuple[Logits, StreamState]:
         """Read a stretch of B texts and return the logits (B, V) of what follows it."""
-        states, _, after = self._settle(tokens, state, steps, _quiet(tokens.device))
-        return self.read(states[:, -1:])[:, 0], after
+        quiet = _quiet(tokens.device)
+        taken = self._taken(steps, quiet)
+        past = self._past(len(tokens), state, taken)
+        states, _, pasts = self._settle(tokens, past, taken, quiet)
+        logits, after = self._told(states[:, -1:], tokens, past, pasts)
+        return logits[:, 0], after
 
     def step(
         self, token: Int64[Tensor, " B"], state: StreamState, *, steps: int | None = None
@@ -208,12 +251,11 @@ class StreamModel(nn.Module):
         """
         each = _pasts_per_stage(self.config.num_dynamics_steps if steps is None else steps)
         pasts = (stage.coupling.start(rows) for stage in self._stages() for _ in range(each))
-        known = 0 if self.phrases is None else 1
-        latest = torch.full((rows, known), NOTHING, device=self.embedding.device)
-        return StreamState(tuple(pasts), latest)
+        heard = self.text_memory.start(rows, self.embedding.device)
+        return StreamState(tuple(pasts), heard)
 
     def read(self, states: Stream) -> Float[Tensor, "B T V"]:
-        """Logits of the token after each position."""
+        """What the states alone say of the token after each position, as logits."""
         return F.linear(F.rms_norm(states, (self.config.state_dim,)), self.embedding)
 
     def slopes(self) -> list[Slope]:
@@ -288,10 +330,7 @@ def _pasts_per_stage(steps: int) -> int:
 
 def _fitting(state: StreamState, own: StreamState) -> StreamState:
     """The state, if it is of the same shape as the model's own."""
-    shapes = [
-        [s.latest.shape, *(shape for p in s.pasts for shape in (p.recent.shape, p.field.shape))]
-        for s in (own, state)
-    ]
+    shapes = [{name: t.shape for name, t in s.tensors().items()} for s in (own, state)]
     if shapes[0] != shapes[1]:
         raise UserError(
             f"The state of a stream must come from this model, with {own.rows} rows and as many "

@@ -8,6 +8,8 @@ from tyro.conf import arg
 from boggers.dynamics.breaks import BreakRule
 from boggers.errors import UserError
 
+MOST_HASHES = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class StreamConfig:
@@ -42,6 +44,19 @@ class StreamConfig:
 
     phrase_width: int = 32
     """Width of those rows."""
+
+    phrase_hashes: int = 1
+    """Rows that a pair looks up, each in a table of its own; 1 to 3."""
+
+    succession_orders: int | None = None
+    """Remember what followed the latest 1, 2, … tokens the last time, up to contexts of so many;
+    the readout favours it. None = no such memory."""
+
+    succession_slots: int = 4096
+    """Contexts of each length that are remembered; a later one replaces an earlier one."""
+
+    recency: bool = False
+    """Keep fading counts of the tokens so far, which the readout weighs."""
 
     coupling_channels: int | None = None
     """Channels of the coupling, each with its own speed of forgetting; None = D."""
@@ -120,6 +135,9 @@ class StreamConfig:
             ("num_waves", 1),
             ("phrase_rows", 1),
             ("phrase_width", 1),
+            ("phrase_hashes", 1),
+            ("succession_orders", 1),
+            ("succession_slots", 1),
             ("coupling_channels", 1),
             ("coupling_taps", 1),
             ("gradient_steps", 1),
@@ -133,6 +151,11 @@ class StreamConfig:
                     f"--{option.replace('_', '-')} must be {least} or more, {value} came. "
                     "Choose another value."
                 )
+        if self.phrase_hashes > MOST_HASHES:
+            raise UserError(
+                f"--phrase-hashes must be {MOST_HASHES} or less, {self.phrase_hashes} came. "
+                "Choose another value."
+            )
         if not 0 < self.shortest_memory <= self.longest_memory:
             raise UserError(
                 "--shortest-memory must be above 0 and at most --longest-memory; "

@@ -1,0 +1,100 @@
+"""What was said lately is likelier to be said again: fading counts of every token."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from boggers.shapes import Stream
+
+SPANS = (4.0, 32.0, 256.0)
+"""Time constants of the counts, in tokens."""
+
+BLOCK = 256
+"""Tokens whose counts are taken at once: the work within a block grows with its square."""
+
+Counts = Float[Tensor, "B R V"]
+Ids = Int64[Tensor, "B T"]
+
+
+class Recency(nn.Module):
+    """Fading counts of the tokens so far, weighed by the settled state, are added to its logits.
+
+        h_r,t = e^(-1/τ_r) h_r,t-1 + onehot(x_t)          logit_t += Σ_r (w_r·n_t/√D + b_r) h_r,t
+
+    Several speeds together tell a word that is used throughout from one that has just come up; a
+    weight may be negative: what has just been said is often not said at once again. Parameters:
+    w (R · D, kept flat), b (R), all zero at the start.
+
+    Source: the cache of Kuhn & De Mori (1990), with exponential decay (Clarkson & Robinson, 1997).
+
+    Args:
+        state_dim: D. vocab_size: V.
+    """
+
+    def __init__(self, state_dim: int, vocab_size: int) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.weight = nn.Parameter(torch.zeros(len(SPANS) * state_dim))
+        self.bias = nn.Parameter(torch.zeros(len(SPANS)))
+
+    def start(self, rows: int) -> Counts:
+        """The counts of `rows` texts of which nothing has been read."""
+        return torch.zeros(rows, len(SPANS), self.vocab_size, device=self.bias.device)
+
+    def add(
+        self, logits: Float[Tensor, "B T V"], unit: Stream, tokens: Ids, before: Counts | None
+    ) -> Float[Tensor, "B T V"]:
+        """The logits, changed in place by what was said up to and including each place.
+
+        Args:
+            logits: of the settled states, nothing else's.
+            unit: n, the settled states at length √D.
+            tokens: (B, T), read at these places.
+            before: h before the first of them; None where it is known to be zero.
+        """
+        drive = self._drive(unit)
+        for first in range(0, tokens.shape[1], BLOCK):
+            block = slice(first, first + BLOCK)
+            here, said = drive[:, block], tokens[:, block]
+            length = said.shape[1]
+            ages = torch.arange(length, device=said.device)
+            since = ages[:, None] - ages
+            faded = torch.where(since >= 0, self._fading(since.clamp_min(0)), 0.0)
+            values = torch.einsum("btr,rtj->btj", here, faded).to(logits.dtype)
+            into = said[:, None, :].expand(-1, length, -1)
+            logits[:, block].scatter_add_(2, into, values)
+            if before is not None:
+                carried = here * self._fading(ages + 1).T
+                logits[:, block].baddbmm_(carried.to(logits.dtype), before.to(logits.dtype))
+            if first + BLOCK < tokens.shape[1]:
+                before = self.after(said, before)
+        return logits
+
+    def add_now(
+        self, logits: Float[Tensor, "B 1 V"], unit: Stream, counts: Counts
+    ) -> Float[Tensor, "B 1 V"]:
+        """The logits of one place, changed in place, given h up to and including it."""
+        return logits.baddbmm_(self._drive(unit).to(logits.dtype), counts.to(logits.dtype))
+
+    def after(self, tokens: Ids, before: Counts | None) -> Counts:
+        """h after these tokens (B, T)."""
+        length = tokens.shape[1]
+        left = self._fading(torch.arange(length - 1, -1, -1, device=tokens.device))
+        counts = self.start(len(tokens)) if before is None else before
+        counts = counts * self._fading(torch.tensor([length], device=tokens.device))
+        into = tokens[:, None, :].expand(-1, len(SPANS), -1)
+        return counts.scatter_add(2, into, left.expand(len(tokens), -1, -1))
+
+    def _drive(self, unit: Stream) -> Tensor:
+        """w·n/√D + b at every place, (B, T, R)."""
+        width = unit.shape[-1]
+        weight = self.weight.view(-1, width)
+        return F.linear(unit, weight.to(unit.dtype)).float() / math.sqrt(width) + self.bias
+
+    def _fading(self, ages: Tensor) -> Tensor:
+        """e^(-age/τ_r), (R, …)."""
+        spans = torch.tensor(SPANS, device=ages.device)
+        return torch.exp(-ages / spans.view(-1, *[1] * ages.ndim))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from boggers.evals.contest import Budget
 from boggers.field.memory import Memory
 from boggers.field.metric import Metric
+from boggers.field.unit import unit_rms
 from boggers.model.stream import Stage, StreamConfig, StreamModel
 from boggers.shapes import PerPosition
 from boggers.shapes import Stream as States
@@ -116,7 +117,7 @@ class UntiedMap(Memory):
         nn.init.normal_(self.key, std=state_dim**-0.5, generator=generator)
 
     def force(self, state: States, proposal: States) -> States:
-        unit = F.rms_norm(state, state.shape[-1:])
+        unit = unit_rms(state)
         return F.relu(F.linear(unit, self.key)).square() @ self.value
 
     def energy(self, state: States, proposal: States) -> PerPosition:

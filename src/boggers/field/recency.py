@@ -65,10 +65,12 @@ class Recency(nn.Module):
             faded = torch.where(since >= 0, self._fading(since.clamp_min(0)), 0.0)
             values = torch.einsum("btr,rtj->btj", here, faded).to(logits.dtype)
             into = said[:, None, :].expand(-1, length, -1)
-            logits[:, block].scatter_add_(2, into, values)
+            # A part of the logits changed in place costs a copy of them all in the backward pass.
+            part = logits if length == tokens.shape[1] else logits[:, block]
+            part.scatter_add_(2, into, values)
             if before is not None:
                 carried = here * self._fading(ages + 1).T
-                logits[:, block].baddbmm_(carried.to(logits.dtype), before.to(logits.dtype))
+                part.baddbmm_(carried.to(logits.dtype), before.to(logits.dtype))
             if first + BLOCK < tokens.shape[1]:
                 before = self.after(said, before)
         return logits

@@ -21,6 +21,7 @@ from boggers.field.memory import (
 )
 from boggers.field.metric import Metric
 from boggers.field.phrases import PhraseTable
+from boggers.field.unit import unit_rms
 from boggers.model.dropout import drop
 from boggers.model.size import ParameterCounts, count_parameters
 from boggers.model.stream_config import StreamConfig as StreamConfig
@@ -165,7 +166,7 @@ class StreamModel(nn.Module):
         fresh: bool = False,
     ) -> tuple[Float[Tensor, "B P V"], StreamState]:
         """Logits of the last P positions, the text's own suggestions included; and what is kept."""
-        unit = F.rms_norm(states, (self.config.state_dim,))
+        unit = unit_rms(states)
         logits, heard = self.text_memory(
             F.linear(unit, self.embedding), unit, tokens, past.heard, self.embedding, fresh=fresh
         )
@@ -197,7 +198,7 @@ class StreamModel(nn.Module):
         keep_path: bool = False,
     ) -> tuple[Stream, tuple[Settling, ...], tuple[Past, ...]]:
         """The states of all positions, how they settled and the past of each stage after them."""
-        states = F.rms_norm(F.embedding(tokens, self.embedding), (self.config.state_dim,))
+        states = unit_rms(F.embedding(tokens, self.embedding))
         if self.phrases is not None:
             states = states + self.phrases(tokens, past.heard.latest[:, -1:])
         states = drop(states, self.config.embedding_dropout, generator, training=self.training)
@@ -256,7 +257,7 @@ class StreamModel(nn.Module):
 
     def read(self, states: Stream) -> Float[Tensor, "B T V"]:
         """What the states alone say of the token after each position, as logits."""
-        return F.linear(F.rms_norm(states, (self.config.state_dim,)), self.embedding)
+        return F.linear(unit_rms(states), self.embedding)
 
     def slopes(self) -> list[Slope]:
         """What the positions of each stage settle in; empty without energies."""
@@ -303,7 +304,7 @@ class StreamModel(nn.Module):
         return [stage for stage in self.stages if isinstance(stage, Stage)]
 
     def _anchors(self) -> Anchors:
-        table = F.rms_norm(self.embedding.detach(), (self.config.state_dim,))
+        table = unit_rms(self.embedding.detach())
         return Anchors(table, lambda row: self.read(row)[:, 0], self.config.anchor_candidates)
 
 

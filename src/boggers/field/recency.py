@@ -42,7 +42,9 @@ class Recency(nn.Module):
 
     def start(self, rows: int) -> Counts:
         """The counts of `rows` texts of which nothing has been read."""
-        return torch.zeros(rows, len(SPANS), self.vocab_size, device=self.bias.device)
+        kind = torch.promote_types(self.bias.dtype, torch.float32)
+        shape = (rows, len(SPANS), self.vocab_size)
+        return torch.zeros(shape, dtype=kind, device=self.bias.device)
 
     def add(
         self, logits: Float[Tensor, "B T V"], unit: Stream, tokens: Ids, before: Counts | None
@@ -93,10 +95,12 @@ class Recency(nn.Module):
     def _drive(self, unit: Stream) -> Tensor:
         """w·n/√D + b at every place, (B, T, R)."""
         width = unit.shape[-1]
-        weight = self.weight.view(-1, width)
-        return F.linear(unit, weight.to(unit.dtype)).float() / math.sqrt(width) + self.bias
+        drive = F.linear(unit, self.weight.view(-1, width).to(unit.dtype))
+        kind = torch.promote_types(drive.dtype, torch.float32)
+        return drive.to(kind) / math.sqrt(width) + self.bias
 
     def _fading(self, ages: Tensor) -> Tensor:
         """e^(-age/τ_r), (R, …)."""
-        spans = torch.tensor(SPANS, device=ages.device)
+        kind = torch.promote_types(self.bias.dtype, torch.float32)
+        spans = torch.tensor(SPANS, dtype=kind, device=ages.device)
         return torch.exp(-ages / spans.view(-1, *[1] * ages.ndim))

@@ -33,7 +33,7 @@ class _UnitRms(torch.autograd.Function):
         length = torch.linalg.vector_norm(states, dim=-1, keepdim=True, dtype=kind)
         resolution = torch.finfo(kind).eps
         inverse = (length.square() / states.shape[-1] + resolution).rsqrt()
-        unit = (states * inverse).to(states.dtype)
+        unit: Tensor = (states * inverse).to(states.dtype)
         ctx.save_for_backward(unit, inverse)
         return unit
 

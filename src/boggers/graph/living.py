@@ -160,6 +160,11 @@ class LivingGraph:
         """Edges, those that lead nowhere included."""
         return len(self._edges) + len(self._dangling)
 
+    @property
+    def dangling(self) -> tuple[tuple[str, str, float], ...]:
+        """Edges that wait for an end that does not exist."""
+        return tuple(self._dangling)
+
     def number(self, name: str) -> int:
         """The place of a node in the columns.
 

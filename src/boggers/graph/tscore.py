@@ -151,10 +151,10 @@ def wave12(graph: LivingGraph) -> Quantum:
     graph.activation[strongest] = min(graph.activation[strongest] + 0.035, 1.0)
     graph.stability[strongest] = min(graph.stability[strongest] + 0.01, 1.0)
     for share in (min(1.12 * graph.damping, 1.0), *(graph.damping,) * 3):
-        graph.propagate(share)
+        graph.step(share)
     _steady(graph.activation, graph.stability)
+    graph.tick = first
     after = graph.propagate(0.85 * graph.damping).tension
-    graph.tick = first + 1
     ok = bool(np.isfinite(after) and after <= before + 0.12)
     return Quantum(graph.names[strongest], before, after, ok)
 

@@ -232,7 +232,11 @@ def test_a_tick_conserves_what_it_should_and_sees_no_order(
     assert close(mirrored.activation[::-1], graph.activation)
 
 
-def test_a_growing_graph_equals_one_built_at_once() -> None:
+@pytest.mark.parametrize("small", [0, 4096])
+def test_a_growing_graph_equals_one_built_at_once(
+    small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("boggers.graph.sparse.SMALL", small)
     random = np.random.default_rng(3)
     grown = LivingGraph()
     edges: list[tuple[int, int, float]] = []

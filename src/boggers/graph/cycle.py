@@ -35,11 +35,11 @@ class CycleRule:
 
     def __post_init__(self) -> None:
         for holds, rule, value in (
-            (0.0 <= self.pull <= 1.0, "The pull must be in [0, 1]", self.pull),
-            (self.relax_ticks >= 1, "The ticks of relaxing must be at least 1", self.relax_ticks),
-            (self.rest > 0.0, "What counts as rest must be above 0", self.rest),
-            (self.break_gap > 0.0, "The gap that breaks must be above 0", self.break_gap),
-            (self.breaks >= 0, "The breaks of a cycle must be at least 0", self.breaks),
+            (0.0 <= self.pull <= 1.0, "--pull must be in [0, 1]", self.pull),
+            (self.relax_ticks >= 1, "--relax-ticks must be at least 1", self.relax_ticks),
+            (self.rest > 0.0, "--rest must be above 0", self.rest),
+            (self.break_gap > 0.0, "--break-gap must be above 0", self.break_gap),
+            (self.breaks >= 0, "--breaks must be at least 0", self.breaks),
         ):
             if not holds:
                 raise UserError(f"{rule}; it is {value}.")

@@ -17,8 +17,11 @@ except ImportError as error:
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int32]
 
-LOOSE = 16
-"""Edges are multiplied one by one until they are more than this share of those in the matrix."""
+LOOSE = 1 / 16
+"""Share of the edges that may stay outside the matrix before it is made anew."""
+
+SMALL = 4096
+"""Up to so many edges the matrix is made anew at once, so that results never depend on history."""
 
 
 class Adjacency:
@@ -104,7 +107,8 @@ class Adjacency:
     def _product(self, values: Floats) -> Floats:
         """W v."""
         loose = self._count - self._compressed
-        if self._matrix is None or loose > max(64, self._compressed // LOOSE):
+        limit = LOOSE * self._compressed if self._count > SMALL else 0
+        if self._matrix is None or loose > limit:
             self._compress(len(values))
         size = self._matrix.shape[0]
         felt: Floats = self._matrix @ values[:size]

@@ -298,11 +298,10 @@ class GraphStore:
             try:
                 yield
                 self._database.execute("COMMIT")
-            except BaseException:
-                self._forget()  # what was written in it is undone
+            finally:
                 if self._database.in_transaction:
+                    self._forget()  # what was written in it is undone
                     self._database.execute("ROLLBACK")
-                raise
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

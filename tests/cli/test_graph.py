@@ -26,7 +26,10 @@ def test_a_graph_ticks_and_shows_it(graph: str, capsys: Said) -> None:
     assert main(["graph", "show", graph, "--nodes", "2"]) == 0
     said = capsys.readouterr().out
     assert "4 nodes, 3 edges, tick 2" in said
-    assert [line.split()[0] for line in said.splitlines()[3:5]] == ["language_ritual", "ts_native"]
+    assert [line.split()[0] for line in said.splitlines()[3:5]] == [
+        "language_ritual",
+        "persistent_wave",
+    ]
     with GraphStore(Path(graph)) as store:
         assert [row.tick for row in store.history()] == [0, 1, 2]
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from boggers.errors import UserError
 from boggers.files import read_json, write_bytes, write_json
 from boggers.graph.living import ACTIVATION, STABILITY, LivingGraph
@@ -42,6 +44,42 @@ def write_graph(graph: LivingGraph, path: Path, format: str | None = None) -> No
             node-link, if left out.
     """
     _WRITERS[_format(path, format, read=False)](graph, path)
+
+
+def to_record(graph: LivingGraph) -> dict[str, Any]:
+    """A graph as a JSON object from which `from_record` makes the same one, to the last bit."""
+    source, target, weight = graph.edge_arrays
+    return {
+        "tick": graph.tick,
+        "damping": graph.damping,
+        "names": list(graph.names),
+        **{column: getattr(graph, column).tolist() for column in _COLUMNS},
+        "attributes": {str(at): known for at, known in graph.attributes.items()},
+        "source": source.tolist(),
+        "target": target.tolist(),
+        "weight": weight.tolist(),
+        "dangling": [list(edge) for edge in graph.dangling],
+    }
+
+
+def from_record(record: Mapping[str, Any]) -> LivingGraph:
+    """The graph that `to_record` wrote down."""
+    activation, stability, base = (np.array(record[column], np.float64) for column in _COLUMNS)
+    graph = LivingGraph.from_arrays(
+        record["names"],
+        activation,
+        np.array(record["source"], np.int32),
+        np.array(record["target"], np.int32),
+        np.array(record["weight"], np.float64),
+        stability=stability,
+        base=base,
+        damping=record["damping"],
+    )
+    graph.attributes = {int(at): dict(known) for at, known in record["attributes"].items()}
+    for source, target, weight in record["dangling"]:
+        graph.add_edge(source, target, weight, dangling=True)
+    graph.tick = record["tick"]
+    return graph
 
 
 def _format(path: Path, wanted: str | None, *, read: bool) -> str:

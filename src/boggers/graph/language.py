@@ -74,6 +74,7 @@ class LanguageNode:
         evolve_threshold: original: T above which a node is added. Default cycle: the gap across an
             edge at rest above which the edge breaks and a node grows in it.
         original: reproduce TS-Core.
+        attach: False for a graph that goes on where it was interrupted.
         auto_attach: (original) evolve after any tick of the graph as well.
         webhook: told {lang_tension, ts_tension, evolve: true} whenever something grew in a batch.
         clock: seconds since 1970, for the names of `factory_evolve`.
@@ -89,6 +90,7 @@ class LanguageNode:
         language_threshold: float = LANGUAGE_THRESHOLD,
         evolve_threshold: float = EVOLVE_THRESHOLD,
         original: bool = False,
+        attach: bool = True,
         auto_attach: bool = False,
         webhook: Webhook | None = None,
         clock: Callable[[], float] = time.time,
@@ -112,7 +114,8 @@ class LanguageNode:
                 relax_ticks=QUICK.relax_ticks, rest=QUICK.rest, break_gap=evolve_threshold
             )
             self._cycle = WaveCycle(rule)
-        self.attach()
+        if attach or NAME not in graph:
+            self.attach()
         if auto_attach:
             graph.listeners.append(self._after_any_tick)
 

@@ -115,13 +115,7 @@ class TokenMemory:
 
         Ids outside the vocabulary are ignored; an empty batch is pure decay.
         """
-        count = len(self)
-        ids = contexts.reshape(-1).long()
-        # What is outside the vocabulary is counted in one more place and left out.
-        inside = torch.where((ids >= 0) & (ids < count), ids, count)
-        seen = torch.zeros(count + 1, dtype=self.activation.dtype, device=self.activation.device)
-        seen.index_add_(0, inside, torch.ones_like(inside, dtype=seen.dtype))
-        seen = seen[:count]
+        seen = self._counts(contexts)
         share = seen / seen.max().clamp_min(1.0)
         risen = (self.activation + self.rule.active_threshold * share).clamp_max(1.0)
         self.activation = torch.where(seen > 0, risen, self.activation)
@@ -132,20 +126,25 @@ class TokenMemory:
         rule = self.rule
         self.activation = (self.activation * rule.decay_rate).clamp_min(0.0)
         low = self.activation < rule.dormant_threshold
-        self.state[self.activation >= rule.active_threshold] = ACTIVE
-        self.state[low & (self.state != DEEP)] = DORMANT
+        self.state.masked_fill_(self.activation >= rule.active_threshold, ACTIVE)
+        self.state.masked_fill_(low & (self.state != DEEP), DORMANT)
         self.low_ticks = torch.where(low, self.low_ticks + 1, 0)
-        self.state[low & (self.low_ticks >= rule.ticks_to_deep)] = DEEP
+        self.state.masked_fill_(low & (self.low_ticks >= rule.ticks_to_deep), DEEP)
         self.ticks += 1
 
-    def revive(self, ids: Tensor) -> None:
-        """Make the dormant tokens among these active, at an activation of at least 0.5."""
-        asked = torch.zeros(len(self), dtype=torch.bool, device=self.state.device)
-        ids = ids.reshape(-1).long()
-        asked[ids[(ids >= 0) & (ids < len(self))]] = True
+    def revive(self, ids: Tensor, when: Tensor | None = None) -> None:
+        """Make the dormant tokens among these active, at an activation of at least 0.5.
+
+        Args:
+            ids: of any shape; those outside the vocabulary are ignored.
+            when: a truth value on the device; None = always.
+        """
+        asked = self._counts(ids) > 0
         rise = asked & (self.state == DORMANT)
+        if when is not None:
+            rise = rise & when
         self.activation = torch.where(rise, self.activation.clamp_min(0.5), self.activation)
-        self.state[rise] = ACTIVE
+        self.state.masked_fill_(rise, ACTIVE)
 
     def bonus(self) -> Tensor:
         """bonus_scale · a of active tokens, 0 of others, (V,), in float32."""
@@ -197,6 +196,15 @@ class TokenMemory:
         for name in ("activation", "state", "low_ticks"):
             setattr(self, name, tensors[name].to(mine[name]).clone())
         self.ticks = int(tensors["ticks"])
+
+    def _counts(self, ids: Tensor) -> Tensor:
+        """How often each token is among these, (V,)."""
+        count = len(self)
+        ids = ids.reshape(-1).long()
+        # What is outside the vocabulary is counted in one more place and left out.
+        inside = torch.where((ids >= 0) & (ids < count), ids, count)
+        seen = torch.zeros(count + 1, dtype=self.activation.dtype, device=self.activation.device)
+        return seen.index_add_(0, inside, torch.ones_like(inside, dtype=seen.dtype))[:count]
 
 
 def sweep(rule: MemoryRule, points: int = 3) -> Iterator[tuple[str, float, MemoryRule]]:

@@ -7,6 +7,7 @@ from tyro.conf import arg
 
 from boggers.dynamics.breaks import BreakRule
 from boggers.errors import UserError
+from boggers.model.config import NOTHING_SETTLES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,11 @@ class StreamConfig:
     break_rejection: Annotated[bool, arg(name="phase2-enable-break-rejection")] = False
     """Undo a break that raised its position's energy."""
 
+    token_bonus: Literal["hold", "additive"] | None = None
+    """How a token memory moves the states: hold pulls each position towards its own token; additive
+    adds the same number to every coordinate, as the original does, which makes all states alike.
+    None = hold with --use-goat-memory, else nothing."""
+
     def __post_init__(self) -> None:
         if (
             self.num_waves < 1
@@ -133,6 +139,8 @@ class StreamConfig:
                     f"--{option.replace('_', '-')} must be {least} or more, {value} came. "
                     "Choose another value."
                 )
+        if self.token_bonus is not None and not self.num_dynamics_steps:
+            raise UserError(NOTHING_SETTLES)
         if not 0 < self.shortest_memory <= self.longest_memory:
             raise UserError(
                 "--shortest-memory must be above 0 and at most --longest-memory; "

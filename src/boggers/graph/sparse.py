@@ -96,9 +96,8 @@ class Adjacency:
 
     def mean(self, values: Floats) -> Floats:
         """Σ_j w_ij v_j / Σ_j w_ij, (N,); v_i itself where the weights do not sum above 0."""
-        nodes = len(values)
-        degree = self.degree(nodes)
         felt = self._product(values)
+        degree = self.degree(len(values))
         feels = degree > 0.0
         np.divide(felt, degree, out=felt, where=feels)
         np.copyto(felt, values, where=~feels)
@@ -130,16 +129,20 @@ class Adjacency:
         values = np.concatenate([weight, weight[apart]])
         self._matrix = coo_array((values, (rows, columns)), shape=(nodes, nodes)).tocsr()
         self._compressed = self._count
+        self._sum_degrees(nodes)  # in the order of the edges, however they came
 
     def _recount(self, nodes: int) -> None:
         """Degrees anew, and the matrix at the next product."""
+        self._sum_degrees(nodes)
+        self._matrix, self._compressed = None, 0
+
+    def _sum_degrees(self, nodes: int) -> None:
         source, target, weight = self.source, self.target, self.weight
         apart = source != target
         degree: Floats = np.zeros(nodes)
         degree += np.bincount(source, weight, nodes)
         degree += np.bincount(target[apart], weight[apart], nodes)
         self._degree = degree
-        self._matrix, self._compressed = None, 0
 
     def _make_room(self, nodes: int) -> None:
         if nodes > len(self._degree):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from boggers.errors import UserError
+from boggers.graph.harness import run_wave_cycle
 from boggers.graph.language import NAME, LanguageNode
 from boggers.graph.living import LivingGraph
-from boggers.graph.stopping import run_until_stable
 from boggers.graph.tscore import bootstrap
 from tests.graph.golden import close, golden, same_activations
 
@@ -104,15 +104,17 @@ def test_the_cycle_of_the_harness_matches_the_original(number: int) -> None:
         node.graph.tick = 0
         node = reopened(node.graph, case["kwargs"])
     result = case["result"]
-    assert close(node.graph.tension(), result["ts_tension_before"])
     fed = itertools.cycle(case["tensions_fed"])
     seen = [next(fed) for _ in case["batch_sizes_seen"]]
-    for tension in seen:
-        node.feel(tension)
-    ended = run_until_stable(node.graph, case["max_ticks"], criterion="tension")
-    assert close(ended.tension, result["ts_tension_after"])
-    assert ended.tick == result["ts_ticks"]
-    assert node.evolve_count == result["evolve_count"]
+    report = run_wave_cycle(node, seen, case["max_ticks"])
+    for name in ("ts_tension_before", "ts_tension_after"):
+        assert close(getattr(report, name), result[name])
+    assert report.ts_ticks == result["ts_ticks"]
+    assert report.evolve_count == result["evolve_count"]
+    if result["mean_lang_tension"] is None:
+        assert report.mean_lang_tension is None
+    else:
+        assert close(report.mean_lang_tension, result["mean_lang_tension"])
 
 
 def reopened(graph: LivingGraph, given: dict[str, float]) -> LanguageNode:
@@ -150,6 +152,20 @@ def test_what_ours_grows_lies_where_the_strain_was() -> None:
     for _ in range(200):
         node.feel(0.12)
     assert len(node.graph) == grown
+
+
+def test_our_cycle_of_the_harness_tells_models_apart_and_the_originals_does_not() -> None:
+    def after(tension: float, ticks: int = 11, **settings: Any) -> float:
+        node = LanguageNode(bootstrap(), evolve_threshold=9.0, **settings)
+        report = run_wave_cycle(node, [tension] * 8, ticks)
+        assert report.ts_ticks <= ticks or node.original
+        return report.ts_tension_after
+
+    assert after(0.2) - after(0.7) > 0.02
+    assert abs(after(0.2, original=True) - after(0.7, original=True)) < 0.003
+    assert after(0.2, ticks=1) > 0
+    with pytest.raises(UserError, match="--max-ticks"):
+        after(0.2, ticks=-1)
 
 
 def test_unusable_tensions_are_counted_and_not_felt() -> None:

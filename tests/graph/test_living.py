@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from boggers.errors import UserError
 from boggers.graph.living import LivingGraph
-from boggers.graph.service import GraphService
 from boggers.graph.stopping import run_until_stable
 from boggers.graph.tscore import (
     bootstrap,
@@ -273,16 +272,3 @@ def test_what_cannot_be_in_a_graph_is_refused() -> None:
         LivingGraph.from_arrays(
             ["a", "a"], np.zeros(2), np.array([], int), np.array([], int), np.array([])
         )
-
-
-def test_the_service_answers_as_the_original_did() -> None:
-    service = GraphService()
-    assert close(service.tension().ts_tension, 0.22124646889837588)
-    said = service.propagate()
-    assert close(said.ts_tension, 0.13030427545211987)
-    assert (said.tick, service.tension().tick) == (1, 1)
-    assert "0.221246 to 0.130304" in said.icarus_line
-    assert service.propagate(steps=3).tick == 4
-    with pytest.raises(UserError, match="1 to 1000"):
-        service.propagate(steps=0)
-    assert {node["name"] for node in service.snapshot(2)} <= set(service.graph.names)

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boggers.errors import UserError
@@ -10,6 +11,7 @@ from boggers.graph.tscore import bootstrap
 
 if TYPE_CHECKING:
     from boggers.graph.language import LanguageNode
+    from boggers.graph.store import GraphStore
 
 MAX_STEPS = 1000
 
@@ -38,16 +40,42 @@ class GraphService:
     Args:
         graph: the graph; TS-Core's four nodes if left out.
         language: the node by which a model's tension reaches the graph, if there is one.
+        store: where every answer that changed the graph is kept, if anywhere.
     """
 
     def __init__(
-        self, graph: LivingGraph | None = None, language: "LanguageNode | None" = None
+        self,
+        graph: LivingGraph | None = None,
+        language: "LanguageNode | None" = None,
+        store: "GraphStore | None" = None,
     ) -> None:
         if graph is None:
             graph = bootstrap() if language is None else language.graph
         self.graph = graph
         self.language = language
+        self._store = store
         self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path) -> "GraphService":
+        """The graph kept in a database, with a language node; TS-Core's four nodes in a new one."""
+        from boggers.graph.language import LanguageNode
+        from boggers.graph.store import GraphStore
+        from boggers.graph.webhook import webhook_from_environment
+
+        store = GraphStore(path, durable=False)
+        graph = bootstrap() if store.empty else store.load()
+        if not store.empty:
+            store.adopt(graph)
+        return cls(graph, LanguageNode(graph, webhook=webhook_from_environment()), store)
+
+    def close(self) -> None:
+        """Close the database and the webhook, if there are any."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+            if self.language is not None and self.language.webhook is not None:
+                self.language.webhook.close()
 
     def tension(self) -> Tension:
         """T as it is now; changes nothing."""
@@ -67,6 +95,7 @@ class GraphService:
             before = self.graph.tension()
             for _ in range(steps):
                 tick = self.graph.propagate()
+            self._keep()
             way = (
                 "falls" if tick.tension < before else "holds" if tick.tension == before else "rises"
             )
@@ -77,7 +106,9 @@ class GraphService:
         """Tell the graph how tense the model is; without a language node nothing is felt."""
         with self._lock:
             if self.language is not None:
-                self.language.feel(tension)
+                felt = self.language.feel(tension)
+                if felt.fired:
+                    self._keep(felt.language_tension, felt.evolved)
             count = 0 if self.language is None else self.language.evolve_count
             return Tension(self.graph.tension(), self.graph.tick, count)
 
@@ -95,3 +126,7 @@ class GraphService:
                 }
                 for at in order
             ]
+
+    def _keep(self, language: float | None = None, evolved: int = 0) -> None:
+        if self._store is not None:
+            self._store.save(self.graph, language=language, evolved=evolved)

@@ -202,6 +202,8 @@ BESIDE: dict[str, dict[str, Any]] = {
     "break_strength": {"breaks": True},
     "break_rejection": {"breaks": True, "break_strength": 2.0},
 }
+# A bonus moves nothing until a memory of tokens writes it: see test_a_bonus_moves_what_it_is_of.
+WRITTEN = {"token_bonus"}
 IN_TRAINING = {"random_steps", "gradient_steps", "embedding_dropout", "readout_dropout"}
 
 
@@ -218,7 +220,18 @@ def test_every_option_changes_something(option: str) -> None:
 
 def test_no_option_is_left_out() -> None:
     fields = set(StreamConfig.__dataclass_fields__)
-    assert fields == set(CHANGES) | IN_TRAINING | {"sequence_length"}
+    assert fields == set(CHANGES) | IN_TRAINING | WRITTEN | {"sequence_length"}
+
+
+@pytest.mark.parametrize("form", ["hold", "additive"])
+def test_a_bonus_moves_what_it_is_of(form: Any) -> None:
+    model = lively(replace(SMALL, token_bonus=form))
+    assert model.bonus is not None
+    with torch.no_grad():
+        without = model(text()).logits
+        assert torch.equal(without, lively()(text()).logits)
+        model.bonus.write(torch.full((VOCAB,), 0.2))
+        assert not torch.equal(model(text()).logits, without)
 
 
 @pytest.mark.parametrize("option", ["embedding_dropout", "readout_dropout"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,6 +18,9 @@ from boggers.model.weights import load_model
 from boggers.model.window import WindowModel
 from boggers.text.base import Tokenizer
 from boggers.text.store import load_tokenizer
+
+if TYPE_CHECKING:
+    from boggers.infer.pulse import Pulse
 
 CHECKPOINTS, TOKENIZER, STATE = "checkpoints", "tokenizer", "state.json"
 
@@ -77,9 +81,15 @@ class Engine:
         return prompt + "".join(pieces)
 
     def stream(
-        self, prompt: str, *, max_tokens: int, sampling: Sampling | None = None, seed: int = 42
+        self,
+        prompt: str,
+        *,
+        max_tokens: int,
+        sampling: Sampling | None = None,
+        seed: int = 42,
+        pulse: "Pulse | None" = None,
     ) -> Iterator[str]:
-        """What follows the prompt, a piece of text at a time."""
+        """What follows the prompt, a piece of text at a time; with a pulse, beside a graph."""
         ids = self._start(prompt)
         # Only the latest ids are decoded, so that a piece costs the same wherever it stands.
         base = max(0, len(ids) - 1)
@@ -89,8 +99,9 @@ class Engine:
         decoder = decoder_for(self.model)
         for _ in range(max_tokens):
             with torch.inference_mode():
-                logits = decoder.follow([ids])
-            token = next_ids(logits, [ids], sampling, generators)[0]
+                logits = decoder.follow([ids]) if pulse is None else pulse.follow(ids)
+            now = sampling if pulse is None else pulse.sampling(sampling)
+            token = next_ids(logits, [ids], now, generators)[0]
             if sampling.stop_at_separator and token == self.tokenizer.separator_id:
                 break
             ids.append(token)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from boggers.dynamics.settle import Settling, Slope, settle
 from boggers.errors import UserError
 from boggers.field.anchors import Anchors, AnchorWell
+from boggers.field.bonus import HoldWell, TokenBonus
 from boggers.field.causal import CausalCoupling, Past
 from boggers.field.memory import (
     GatedMemory,
@@ -122,6 +123,9 @@ class StreamModel(nn.Module):
             recency=config.recency,
             known=0 if self.phrases is None else 1,
         )
+        self.bonus: TokenBonus | None = None
+        if config.token_bonus is not None:
+            self.bonus = TokenBonus(vocab_size)
         self.stages = nn.ModuleList(Stage(config, generator) for _ in range(config.num_stages))
 
     def forward(
@@ -202,12 +206,14 @@ class StreamModel(nn.Module):
         if self.phrases is not None:
             states = states + self.phrases(tokens, past.heard.latest[:, -1:])
         states = drop(states, self.config.embedding_dropout, generator, training=self.training)
+        held = self._held(states, tokens)
         pasts: list[Past] = []
         settled: list[Settling] = []
         each = _pasts_per_stage(taken)
         for number, stage in enumerate(self._stages()):
-            carried = _Carried(stage, past.pasts[number * each : (number + 1) * each])
-            slope = self._slope(stage)
+            before = past.pasts[number * each : (number + 1) * each]
+            carried = _Carried(stage, before, held if isinstance(held, Tensor) else None)
+            slope = self._slope(stage, held if isinstance(held, HoldWell) else None)
             if slope is None or taken == 0:  # feel the past once, settle in nothing
                 states = states + carried(states, 0)
             else:
@@ -264,13 +270,24 @@ class StreamModel(nn.Module):
         slopes = (self._slope(stage) for stage in self._stages())
         return [slope for slope in slopes if slope is not None]
 
-    def _slope(self, stage: Stage) -> Slope | None:
+    def _held(self, states: Stream, tokens: Text) -> HoldWell | Tensor | None:
+        """What is remembered of these tokens: a term of the landscape, or a push of (B, T, 1)."""
+        if self.bonus is None:
+            return None
+        strength = self.bonus.of(tokens)
+        if self.config.token_bonus == "additive":
+            return strength[..., None]
+        return HoldWell(states, strength)
+
+    def _slope(self, stage: Stage, held: HoldWell | None = None) -> Slope | None:
         config = self.config
         if stage.memory is None or stage.metric is None:
             return None
         terms: list[Memory] = [stage.memory]
         if config.anchor_strength:
             terms.append(AnchorWell(self._anchors(), config.anchor_strength))
+        if held is not None:
+            terms.append(held)
         return Slope(
             terms=terms,
             metric=stage.metric,
@@ -311,9 +328,10 @@ class StreamModel(nn.Module):
 class _Carried:
     """A stage's coupling, going on from the past of each of its steps and keeping the new ones."""
 
-    def __init__(self, stage: Stage, before: tuple[Past, ...]) -> None:
+    def __init__(self, stage: Stage, before: tuple[Past, ...], push: Tensor | None = None) -> None:
         self.stage = stage
         self.before = before
+        self.push = push
         self.after: list[Past] = []
 
     def __call__(self, states: Stream, step: int) -> Stream:
@@ -321,7 +339,8 @@ class _Carried:
         felt, after = self.stage.coupling(states, self.before[step])
         self.after.append(after)
         share = 1.0 if self.stage.metric is None else self.stage.metric.share(step)
-        return felt if share == 1.0 else share * felt
+        felt = felt if share == 1.0 else share * felt
+        return felt if self.push is None else felt + self.push
 
 
 def _pasts_per_stage(steps: int) -> int:

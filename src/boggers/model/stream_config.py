@@ -7,6 +7,7 @@ from tyro.conf import arg
 
 from boggers.dynamics.breaks import BreakRule
 from boggers.errors import UserError
+from boggers.model.config import NOTHING_SETTLES
 
 MOST_HASHES = 3
 
@@ -115,6 +116,11 @@ class StreamConfig:
     break_rejection: Annotated[bool, arg(name="phase2-enable-break-rejection")] = False
     """Undo a break that raised its position's energy."""
 
+    token_bonus: Literal["hold", "additive"] | None = None
+    """How a token memory moves the states: hold pulls each position towards its own token; additive
+    adds the same number to every coordinate, as the original does, which makes all states alike.
+    None = hold with --use-goat-memory, else nothing."""
+
     def __post_init__(self) -> None:
         if (
             self.num_waves < 1
@@ -156,6 +162,8 @@ class StreamConfig:
                 f"--phrase-hashes must be {MOST_HASHES} or less, {self.phrase_hashes} came. "
                 "Choose another value."
             )
+        if self.token_bonus is not None and not self.num_dynamics_steps:
+            raise UserError(NOTHING_SETTLES)
         if not 0 < self.shortest_memory <= self.longest_memory:
             raise UserError(
                 "--shortest-memory must be above 0 and at most --longest-memory; "

@@ -1,6 +1,6 @@
 """The window model: W tokens settle together, both directions coupled, one token is read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from boggers.dynamics.rest import FreezeRule, RestRule
 from boggers.errors import UserError
 from boggers.field.anchors import AnchorEnergy, Anchors
 from boggers.field.base import AbstractEnergy
+from boggers.field.bonus import HoldEnergy, TokenBonus
 from boggers.field.coupling import PositionalCoupling, WaveCoupling, WindowInteraction
 from boggers.field.energy import PatternMemory, WaveEnergy
 from boggers.field.tension import TensionEnergy
@@ -88,6 +89,9 @@ class WindowModel(nn.Module):
             self.memory = PatternMemory(
                 config.window_size, config.state_dim, config.memory_patterns, generator
             )
+        self.bonus: TokenBonus | None = None
+        if settles and config.token_bonus is not None:
+            self.bonus = TokenBonus(vocab_size)
 
     def embed(self, contexts: Tokens) -> State:
         """Centred unit vectors: s_t = (e - mean e) / ‖e - mean e‖ with e the token's table row."""
@@ -125,7 +129,7 @@ class WindowModel(nn.Module):
             steps = self.config.num_dynamics_steps
         return relax(
             state,
-            self.system(nudge=nudge),
+            self._remembering(self.system(nudge=nudge), state, contexts),
             steps=steps,
             target=target,
             generator=generator,
@@ -191,6 +195,15 @@ class WindowModel(nn.Module):
             rest=self._rest(),
             freeze=self._freeze(),
         )
+
+    def _remembering(self, system: System, start: State, contexts: Tokens) -> System:
+        """The physics with what is remembered of these tokens."""
+        if self.bonus is None:
+            return system
+        strength = self.bonus.of(contexts)
+        if self.config.token_bonus == "additive":
+            return replace(system, push=strength[..., None])
+        return replace(system, energies=[*system.energies, HoldEnergy(start, strength)])
 
     def parameter_counts(self) -> ParameterCounts:
         """How many numbers training adjusts."""

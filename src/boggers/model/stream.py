@@ -117,6 +117,8 @@ class StreamModel(nn.Module):
         generator: torch.Generator | None = None,
         keep_energy: bool = False,
         keep_path: bool = False,
+        tolerance: float | None = None,
+        bias: Memory | None = None,
     ) -> StreamReading:
         """Read a stretch of B texts.
 
@@ -125,6 +127,8 @@ class StreamModel(nn.Module):
             state: the past of these texts; None where they begin.
             steps: relaxation steps of each stage instead of the configured number.
             generator: noise of breaks, and of dropout and random steps in training mode.
+            tolerance: when a position rests, instead of the configured tolerance.
+            bias: an energy added to that of the last stage, whose states are read.
             keep_energy: measure the energy of every position at every step.
             keep_path: return the states at every step.
 
@@ -132,12 +136,19 @@ class StreamModel(nn.Module):
             UserError: the state belongs to other texts or another model, noise is needed and no
                 generator came, or a model without energies is to take steps.
         """
-        states, settled, after = self._settle(
-            tokens, state, steps, generator, keep_energy=keep_energy, keep_path=keep_path
+        states, settled, after = self.settle(
+            tokens,
+            state,
+            steps,
+            generator,
+            keep_energy=keep_energy,
+            keep_path=keep_path,
+            tolerance=tolerance,
+            bias=bias,
         )
         return StreamReading(self.read(states), settled, after)
 
-    def _settle(
+    def settle(
         self,
         tokens: Text,
         state: StreamState | None,
@@ -146,8 +157,13 @@ class StreamModel(nn.Module):
         *,
         keep_energy: bool = False,
         keep_path: bool = False,
+        tolerance: float | None = None,
+        bias: Memory | None = None,
     ) -> tuple[Stream, tuple[Settling, ...], StreamState]:
-        """The states of all positions, how they settled and the past of what comes next."""
+        """The states of all positions, how they settled and the past of what comes next.
+
+        Everything that `forward` does but the reading of logits; arguments as there.
+        """
         taken = self.steps(generator) if steps is None else steps
         if taken > 0 and self.config.num_dynamics_steps == 0:
             raise UserError(
@@ -166,7 +182,8 @@ class StreamModel(nn.Module):
         each = _pasts_per_stage(taken)
         for number, stage in enumerate(self._stages()):
             carried = _Carried(stage, past.pasts[number * each : (number + 1) * each])
-            slope = self._slope(stage)
+            last = number == self.config.num_stages - 1
+            slope = self._slope(stage, tolerance, bias if last else None)
             if slope is None or taken == 0:  # feel the past once, settle in nothing
                 states = states + carried(states, 0)
             else:
@@ -191,7 +208,7 @@ class StreamModel(nn.Module):
         self, tokens: Text, state: StreamState | None = None, *, steps: int | None = None
     ) -> tuple[Logits, StreamState]:
         """Read a stretch of B texts and return the logits (B, V) of what follows it."""
-        states, _, after = self._settle(tokens, state, steps, _quiet(tokens.device))
+        states, _, after = self.settle(tokens, state, steps, _quiet(tokens.device))
         return self.read(states[:, -1:])[:, 0], after
 
     def step(
@@ -221,18 +238,23 @@ class StreamModel(nn.Module):
         slopes = (self._slope(stage) for stage in self._stages())
         return [slope for slope in slopes if slope is not None]
 
-    def _slope(self, stage: Stage) -> Slope | None:
+    def _slope(
+        self, stage: Stage, tolerance: float | None = None, bias: Memory | None = None
+    ) -> Slope | None:
         config = self.config
         if stage.memory is None or stage.metric is None:
             return None
         terms: list[Memory] = [stage.memory]
         if config.anchor_strength:
             terms.append(AnchorWell(self._anchors(), config.anchor_strength))
+        if bias is not None:
+            terms.append(bias)
+        rests = config.relax_tolerance if tolerance is None else tolerance
         return Slope(
             terms=terms,
             metric=stage.metric,
             guarded=config.descent,
-            tolerance=config.relax_tolerance or None,
+            tolerance=rests or None,
             breaks=config.break_rule,
         )
 

@@ -1,0 +1,148 @@
+"""Small minds that speak bytes, engines that run them, and what comes out."""
+
+import queue
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+
+from boggers.infer.engine import Engine
+from boggers.model.stream import StreamConfig, StreamModel
+from boggers.model.window import WindowConfig, WindowModel
+from boggers.serve.dials import dials_for
+from boggers.serve.engine import ServingEngine
+from boggers.serve.limits import Limits
+from boggers.serve.metrics import Metrics
+from boggers.serve.mind import Mind
+from boggers.serve.physics import Physics
+from boggers.serve.states import Saved
+from boggers.serve.work import Ended, Event, Failed, Job, Piece, PromptRead, Ticket, Told
+from boggers.text.byte import ByteTokenizer
+
+STREAM = StreamConfig(
+    state_dim=16, num_stages=2, num_waves=2, num_dynamics_steps=2, memory_patterns=8
+)
+WINDOW = WindowConfig(state_dim=16, num_waves=2, window_size=4, num_dynamics_steps=3)
+
+
+def noisy(model: StreamModel | WindowModel, scale: float = 0.3) -> StreamModel | WindowModel:
+    """The model with noise on its weights, so that nothing in it is zero."""
+    noise = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += scale * torch.randn(parameter.shape, generator=noise)
+    return model
+
+
+def stream_mind(config: StreamConfig = STREAM, name: str = "small") -> Mind:
+    model = StreamModel(config, 257, torch.Generator().manual_seed(0))
+    return mind_of(Engine(noisy(model), ByteTokenizer()), name)
+
+
+def window_mind(config: WindowConfig = WINDOW, name: str = "small") -> Mind:
+    model = WindowModel(config, 257, torch.Generator().manual_seed(0))
+    return mind_of(Engine(noisy(model), ByteTokenizer()), name)
+
+
+def mind_of(engine: Engine, name: str) -> Mind:
+    return Mind(name, engine, "step-0000005", f"{name:0<16}"[:16], 5, 100, 1_700_000_000)
+
+
+@pytest.fixture(scope="session", params=["stream", "window"])
+def mind(request: pytest.FixtureRequest) -> Mind:
+    """One mind of either architecture."""
+    return stream_mind() if request.param == "stream" else window_mind()
+
+
+@dataclass
+class Answer:
+    """Everything that came of one job."""
+
+    prompt: PromptRead | None = None
+    failed: Failed | None = None
+    text: dict[int, str] = field(default_factory=dict)
+    tokens: dict[int, list[Told]] = field(default_factory=dict)
+    ended: dict[int, Ended] = field(default_factory=dict)
+    pieces: int = 0
+
+    @property
+    def ids(self) -> list[int]:
+        """What the first choice wrote."""
+        return [told.id for told in self.tokens.get(0, [])]
+
+    @property
+    def physics(self) -> list[Physics | None]:
+        return [told.physics for told in self.tokens.get(0, [])]
+
+    @property
+    def saved(self) -> Saved:
+        saved = self.ended[0].saved
+        assert saved is not None
+        return saved
+
+
+class Pending:
+    """A job that has been submitted."""
+
+    def __init__(self, engine: ServingEngine, job: Job) -> None:
+        self.job = job
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        (self.ticket,) = engine.submit([job], self._take)
+
+    def _take(self, events: Sequence[tuple[Ticket, Event]]) -> None:
+        for _, event in events:
+            self._events.put(event)
+
+    def next(self, seconds: float = 60) -> Event:
+        return self._events.get(timeout=seconds)
+
+    @property
+    def silent(self) -> bool:
+        return self._events.empty()
+
+    def answer(self) -> Answer:
+        """Wait for the end."""
+        answer = Answer()
+        while len(answer.ended) < self.job.choices and answer.failed is None:
+            event = self.next()
+            if isinstance(event, PromptRead):
+                answer.prompt = event
+            elif isinstance(event, Failed):
+                answer.failed = event
+            elif isinstance(event, Ended):
+                answer.ended[event.choice] = event
+            elif isinstance(event, Piece):
+                answer.pieces += 1
+                answer.text[event.choice] = answer.text.get(event.choice, "") + event.text
+                answer.tokens.setdefault(event.choice, []).extend(event.tokens)
+        return answer
+
+
+Submit = Callable[..., Pending]
+Ask = Callable[..., Answer]
+
+
+def job(mind: Mind, prompt: str | Sequence[int] = "the ", **options: Any) -> Job:
+    ids = mind.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+    steps, tolerance, bias = (options.pop(name, None) for name in ("steps", "tolerance", "bias"))
+    dials = dials_for(mind.model, steps, tolerance, bias)
+    return Job(mind=mind, ids=tuple(ids), dials=dials, **options)
+
+
+@pytest.fixture
+def engine() -> Iterator[ServingEngine]:
+    made = ServingEngine(Limits(), Metrics())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def submit(engine: ServingEngine) -> Submit:
+    return lambda mind, *args, **options: Pending(engine, job(mind, *args, **options))
+
+
+@pytest.fixture
+def ask(submit: Submit) -> Ask:
+    return lambda *args, **options: submit(*args, **options).answer()

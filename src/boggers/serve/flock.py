@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from boggers.dynamics.record import Relaxation
+from boggers.dynamics.settle import Settling
 from boggers.infer.decoder import window_contexts
 from boggers.infer.noise import breaking_noise
 from boggers.model.architectures import Model
@@ -127,7 +129,16 @@ class StreamDriver:
             physics=stream_physics(settled, 1)[0] if measure else None,
         )
 
-    def settle(self, tokens: Tensor, state: StreamState, *, measure: bool):  # type: ignore[no-untyped-def]
+    def rest(self, ids: Sequence[int], place: Place) -> tuple[Tensor, Place]:
+        """Where these tokens settle, (T, D), and where the text stands after them."""
+        assert isinstance(place, StreamState)
+        tokens = torch.tensor([list(ids)], device=self.model.embedding.device)
+        states, _, after = self.settle(tokens, place, measure=False)
+        return states[0], after
+
+    def settle(
+        self, tokens: Tensor, state: StreamState, *, measure: bool
+    ) -> tuple[Tensor, tuple[Settling, ...], StreamState]:
         """`StreamModel.settle` under the dials."""
         return self.model.settle(
             tokens,
@@ -223,7 +234,22 @@ class WindowDriver:
         """What comes after each of these texts."""
         filled = [*rows, *[rows[0]] * (-len(rows) % BLOCK)]
         contexts = window_contexts(self.model, filled)
-        reading = self.model(
+        relaxation = self.settle(contexts, measure=measure)
+        physics = window_physics(relaxation)[: len(rows)] if measure else None
+        steps = int(relaxation.steps[: len(rows)].sum())
+        return Step(self.model.read(relaxation.state)[: len(rows)], steps, physics)
+
+    def rest(self, ids: Sequence[int], place: Place) -> tuple[Tensor, Place]:
+        """Where the last position of the window at each token settles, (T, D)."""
+        assert isinstance(place, tuple)
+        seen = [*place, *ids]
+        ends = range(len(place) + 1, len(seen) + 1)
+        contexts = window_contexts(self.model, [self.latest(seen[:end]) for end in ends])
+        return self.settle(contexts, measure=False).state[:, -1], self.latest(seen)
+
+    def settle(self, contexts: Tensor, *, measure: bool) -> Relaxation:
+        """`WindowModel.settle` under the dials."""
+        return self.model.settle(
             contexts,
             steps=self.dials.steps,
             generator=breaking_noise(contexts.device),
@@ -231,10 +257,6 @@ class WindowDriver:
             tolerance=self.dials.tolerance,
             bias=self.bias,
         )
-        relaxation = reading.relaxation
-        physics = window_physics(relaxation)[: len(rows)] if measure else None
-        steps = int(relaxation.steps[: len(rows)].sum())
-        return Step(reading.logits[: len(rows)], steps, physics)
 
     def latest(self, ids: Sequence[int]) -> tuple[int, ...]:
         """The last W of them."""

@@ -1,6 +1,8 @@
 """Small minds that speak bytes, engines that run them, and what comes out."""
 
 import queue
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -146,3 +148,67 @@ def submit(engine: ServingEngine) -> Submit:
 @pytest.fixture
 def ask(submit: Submit) -> Ask:
     return lambda *args, **options: submit(*args, **options).answer()
+
+
+@dataclass
+class Live:
+    """A server that runs in a thread of this process."""
+
+    house: Any
+    url: str
+    server: Any
+
+    @property
+    def client(self) -> Any:
+        import openai
+
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=60)
+
+    @property
+    def http(self) -> Any:
+        import httpx
+
+        return httpx.Client(base_url=self.url, timeout=60)
+
+
+Serve = Callable[..., Live]
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Serve]:
+    """Start servers; all of them are stopped at the end of the module."""
+    from boggers.serve.house import House, Settings
+    from boggers.serve.server import bind, make_server
+
+    begun: list[tuple[Live, threading.Thread]] = []
+
+    def start(
+        open_mind: Callable[[], Mind] | Mind, graph: Any = None, **options: Any
+    ) -> Live:
+        limits = Limits(**options.pop("limits", {}))
+        opens = (lambda: open_mind) if isinstance(open_mind, Mind) else open_mind
+        house = House(opens, Settings(limits, **options), graph)
+        bound = bind("127.0.0.1", 0)
+        server = make_server(house)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        live = Live(house, f"http://127.0.0.1:{bound.getsockname()[1]}", server)
+        begun.append((live, thread))
+        end = time.monotonic() + 30
+        while not (server.started and (house.loaded or house.failure)):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        return live
+
+    yield start
+    for live, _ in begun:
+        live.server.should_exit = True
+    for _, thread in begun:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def live(serve: Serve) -> Live:
+    """A stream that is served without a key."""
+    return serve(stream_mind())

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -19,6 +19,12 @@ from boggers.serve.talk import Bridge
 from boggers.version import __version__
 
 PAGE = Path(__file__).parent / "page"
+FILES = {
+    "observatory.css": "text/css",
+    "observatory.js": "text/javascript",
+    "api.js": "text/javascript",
+    "drawing.js": "text/javascript",
+}
 
 ABOUT = (
     "A language model that thinks by settling, behind OpenAI's interface. Beside OpenAI's fields "
@@ -83,21 +89,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _add_page(app: FastAPI) -> None:
-    """The observatory: three files, nothing from elsewhere."""
+    """The observatory: a few files, nothing from elsewhere."""
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html", media_type="text/html", headers=_headers())
 
-    @app.get("/page/observatory.js", include_in_schema=False)
-    async def script() -> FileResponse:
-        return FileResponse(
-            PAGE / "observatory.js", media_type="text/javascript", headers=_headers()
-        )
+    for name, kind in FILES.items():
+        app.add_api_route(f"/page/{name}", _file(name, kind), include_in_schema=False)
 
-    @app.get("/page/observatory.css", include_in_schema=False)
-    async def style() -> FileResponse:
-        return FileResponse(PAGE / "observatory.css", media_type="text/css", headers=_headers())
+
+def _file(name: str, kind: str) -> Callable[[], FileResponse]:
+    return lambda: FileResponse(PAGE / name, media_type=kind, headers=_headers())
 
 
 def _headers() -> dict[str, str]:

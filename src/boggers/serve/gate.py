@@ -15,8 +15,8 @@ from boggers.serve.limits import MEGABYTE
 
 log = logging.getLogger("boggers.serve.access")
 
-OPEN = frozenset({"/health", "/health/live", "/", "/page/observatory.js", "/page/observatory.css"})
-"""What needs no key: whether the server lives, and a page that asks for one."""
+OPEN = frozenset({"/health", "/health/live", "/"})
+"""What needs no key: whether the server lives, and a page (with its files) that asks for one."""
 
 NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
@@ -62,7 +62,7 @@ class Gate:
 
     def _refusal(self, scope: Scope, headers: Headers) -> ApiError | None:
         """Why this request is not let in."""
-        if scope["method"] != "OPTIONS" and scope["path"] not in OPEN:
+        if scope["method"] != "OPTIONS" and not _is_open(scope["path"]):
             scheme, _, key = headers.get("authorization", "").partition(" ")
             if not self.house.allowed(key.strip() if scheme.lower() == "bearer" else None):
                 sentence = "This server needs a key: Authorization: Bearer KEY."
@@ -95,3 +95,7 @@ class Gate:
     def _too_large(self) -> ApiError:
         most = self.house.limits.max_body_mb
         return ApiError(413, f"A request may have {most:g} MB. Send less.", "request_too_large")
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or path.startswith("/page/")

@@ -7,14 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
+import openai
 import pytest
 import torch
+import uvicorn
 
 from boggers.infer.engine import Engine
 from boggers.model.stream import StreamConfig, StreamModel
 from boggers.model.window import WindowConfig, WindowModel
+from boggers.serve import server as server_module
 from boggers.serve.dials import dials_for
 from boggers.serve.engine import ServingEngine
+from boggers.serve.house import House, Settings
 from boggers.serve.limits import Limits
 from boggers.serve.metrics import Metrics
 from boggers.serve.mind import Mind
@@ -150,25 +155,25 @@ def ask(submit: Submit) -> Ask:
     return lambda *args, **options: submit(*args, **options).answer()
 
 
-@dataclass
 class Live:
-    """A server that runs in a thread of this process."""
+    """A server that runs in a thread of this process, and clients that are closed with it."""
 
-    house: Any
-    url: str
-    server: Any
+    def __init__(self, house: House, url: str, server: uvicorn.Server) -> None:
+        self.house = house
+        self.url = url
+        self.server = server
+        self.http = httpx.Client(base_url=url, timeout=120)
+        self.client = self.openai("none")
 
-    @property
-    def client(self) -> Any:
-        import openai
+    def openai(self, key: str) -> Any:
+        """OpenAI's client with a key."""
+        return openai.OpenAI(
+            base_url=f"{self.url}/v1", api_key=key, max_retries=0, http_client=self.http
+        )
 
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=60)
-
-    @property
-    def http(self) -> Any:
-        import httpx
-
-        return httpx.Client(base_url=self.url, timeout=60)
+    def close(self) -> None:
+        self.http.close()
+        self.server.should_exit = True
 
 
 Serve = Callable[..., Live]
@@ -177,32 +182,27 @@ Serve = Callable[..., Live]
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Serve]:
     """Start servers; all of them are stopped at the end of the module."""
-    from boggers.serve.house import House, Settings
-    from boggers.serve.server import bind, make_server
-
     begun: list[tuple[Live, threading.Thread]] = []
 
-    def start(
-        open_mind: Callable[[], Mind] | Mind, graph: Any = None, **options: Any
-    ) -> Live:
+    def start(open_mind: Callable[[], Mind] | Mind, graph: Any = None, **options: Any) -> Live:
         limits = Limits(**options.pop("limits", {}))
         opens = (lambda: open_mind) if isinstance(open_mind, Mind) else open_mind
         house = House(opens, Settings(limits, **options), graph)
-        bound = bind("127.0.0.1", 0)
-        server = make_server(house)
+        bound = server_module.bind("127.0.0.1", 0)
+        server = server_module.make_server(house)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()
         live = Live(house, f"http://127.0.0.1:{bound.getsockname()[1]}", server)
         begun.append((live, thread))
         end = time.monotonic() + 30
-        while not (server.started and (house.loaded or house.failure)):
+        while not (server.started and (house.loaded or house.failure or not wait)):
             assert time.monotonic() < end
             time.sleep(0.01)
         return live
 
     yield start
     for live, _ in begun:
-        live.server.should_exit = True
+        live.close()
     for _, thread in begun:
         thread.join(20)
         assert not thread.is_alive()

@@ -60,7 +60,9 @@ def test_states_are_drawn_towards_tokens_and_away(kind: str, ask: Ask) -> None:
         return sum(2.718281828 ** found[chr(v)] for v in vowels)
 
     plain = share(None)
-    assert share(Bias("tokens", vowels, True, 3.0)) > plain > share(Bias("tokens", vowels, False, 3.0))
+    assert (
+        share(Bias("tokens", vowels, True, 3.0)) > plain > share(Bias("tokens", vowels, False, 3.0))
+    )
 
 
 def test_a_sentence_draws_states_to_where_it_settles(ask: Ask) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from boggers.infer.sampling import Sampling
-from boggers.serve.engine import Closed, Overflow, ServingEngine
+from boggers.serve.engine import EngineClosedError, QueueFullError, ServingEngine
 from boggers.serve.limits import Limits
 from boggers.serve.metrics import Metrics
 from boggers.serve.mind import Mind
@@ -147,7 +147,8 @@ def test_the_separator_ends_a_text_only_if_it_may(ask: Ask) -> None:
     answer = ask(mind, sampling=ends, max_tokens=5)
     assert answer.ended[0].why == "separator"
     assert answer.ended[0].written == 1
-    assert answer.text == {}
+    assert answer.text == {0: ""}
+    assert answer.ids == [256]
     assert ask(mind, sampling=Sampling(logit_bias=eager), max_tokens=5).ended[0].written == 5
 
 
@@ -196,7 +197,7 @@ def test_the_queue_has_an_end(mind: Mind) -> None:
     running.next()
     waiting = [Pending(engine, job(mind, max_tokens=2)) for _ in range(2)]
     began = time.monotonic()
-    with pytest.raises(Overflow):
+    with pytest.raises(QueueFullError):
         Pending(engine, job(mind))
     assert time.monotonic() - began < 0.2
     running.ticket.cancel()
@@ -229,7 +230,7 @@ def test_draining_finishes_what_there_is_and_takes_no_more(mind: Mind) -> None:
     pending = [Pending(engine, job(mind, max_tokens=20)) for _ in range(5)]
     assert engine.drain(30)
     assert [one.answer().ended[0].written for one in pending] == [20] * 5
-    with pytest.raises(Closed):
+    with pytest.raises(EngineClosedError):
         engine.submit([job(mind)], lambda _: None)
     engine.close()
 

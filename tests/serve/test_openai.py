@@ -261,11 +261,11 @@ def test_errors_are_objects_with_sentences(live: Live) -> None:
 def test_a_key_is_asked_for(serve: Serve) -> None:
     live = serve(stream_mind(), api_keys=("right", "also right"))
     for key in ("wrong", "righ", "Right"):
-        client = openai.OpenAI(base_url=f"{live.url}/v1", api_key=key, max_retries=0)
+        client = live.openai(key)
         with pytest.raises(openai.AuthenticationError):
             client.completions.create(model="small", prompt="a")
     for key in ("right", "also right"):
-        client = openai.OpenAI(base_url=f"{live.url}/v1", api_key=key, max_retries=0)
+        client = live.openai(key)
         assert client.completions.create(model="small", prompt="a", max_tokens=1).choices
     http = live.http
     assert http.get("/metrics").status_code == 401

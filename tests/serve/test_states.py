@@ -35,7 +35,10 @@ def saved(live: Live, **body: Any) -> dict[str, Any]:
 def test_a_text_goes_on_from_a_saved_state(either: Live) -> None:
     card = saved(either, prompt="It was the best of times")
     assert card["tokens"] == 24
-    assert text(either, state=card["id"])["text"] == text(either, prompt="It was the best of times")["text"]
+    assert (
+        text(either, state=card["id"])["text"]
+        == text(either, prompt="It was the best of times")["text"]
+    )
     more = text(either, state=card["id"], prompt=", it was")
     assert more["text"] == text(either, prompt="It was the best of times, it was")["text"]
 

@@ -134,7 +134,9 @@ def _answer(engine: "ServingEngine", job: Job, console: Console) -> str:
     answer = ""
     tensions: list[float] = []
     # A terminal shows both columns as they grow; elsewhere the text comes as it is.
-    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
+    with (
+        Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live
+    ):
         try:
             while not isinstance(event := events.get(), Ended):
                 if isinstance(event, Failed):

@@ -148,5 +148,3 @@ def _listen(options: ServeOptions, device: str) -> None:
 
     run_server(house, bound, reload_seconds=options.reload_seconds, started=started)
     print("Stopped; nothing was cut off.", flush=True)
-
-

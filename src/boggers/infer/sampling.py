@@ -137,9 +137,7 @@ def draw(
     return int(torch.multinomial(probabilities, 1, generator=generator))
 
 
-def _penalise(
-    logits: Tensor, history: Sequence[int], sampling: Sampling, written: int
-) -> Tensor:
+def _penalise(logits: Tensor, history: Sequence[int], sampling: Sampling, written: int) -> Tensor:
     own = sampling.presence_penalty or sampling.frequency_penalty
     recent = sampling.repeat_penalty or sampling.no_repeat_last_extra
     if not (own or recent or sampling.logit_bias):

@@ -134,9 +134,22 @@ class Tokens(BaseModel):
 
 
 class Content(BaseModel):
-    """The answer of /detokenize."""
+    """The answer of /detokenize, under the name that llama.cpp gives it and that of vLLM."""
 
     content: str
+    prompt: str
+
+
+class TokenizerInfo(BaseModel):
+    """The answer of /tokenizer_info: no text spells the separator, so there is no `eos_token`."""
+
+    tokenizer_class: str
+    vocab_size: int
+    separator_id: int | None
+    fingerprint: str
+    eos_token: str | None
+    bos_token: str | None
+    pad_token: str | None
 
 
 class Embedding(BaseModel):

@@ -61,7 +61,7 @@ class TokenSurprise(DirectionMemory):
 class Likeness(DirectionMemory):
     """The direction in which a sentence settles, as an energy of a stream's position.
 
-        L(n) = ∓λ n·d       d = mean over the sentence of n, scaled to rms 1        f = ±λ d
+    L(n) = ∓λ n·d       d = mean over the sentence of n, scaled to rms 1        f = ±λ d
     """
 
     def __init__(self, direction: Tensor, bias: Bias) -> None:

@@ -100,8 +100,7 @@ def prompts_of(given: Prompt) -> list[str | list[int]]:
 
 
 def feel(house: House, drafts: Sequence[Draft]) -> None:
-    """Let the graph know how tense the model was, where one is attached and tension was measured.
-    """
+    """Let the graph know how tense the model was, where one is attached and tension was measured."""
     if house.graph is None:
         return
     for draft in drafts:
@@ -171,5 +170,3 @@ def changed(drafts: Drafts, batch: Sequence[tuple[int, Any]]) -> list[tuple[int,
 
 def _wants_usage(body: CompletionRequest) -> bool:
     return body.stream_options is not None and body.stream_options.include_usage
-
-

@@ -40,11 +40,11 @@ DRIVERS = 32
 """Combinations of model and dials whose drivers are kept at hand."""
 
 
-class Overflow(Exception):
+class QueueFullError(Exception):
     """The queue is full."""
 
 
-class Closed(Exception):
+class EngineClosedError(Exception):
     """The engine takes no more jobs."""
 
 
@@ -120,18 +120,18 @@ class ServingEngine:
         """Put jobs into the queue, all of them or none; from any thread.
 
         Raises:
-            Overflow: there is no room for all of them.
-            Closed: the engine is going away.
+            QueueFullError: there is no room for all of them.
+            EngineClosedError: the engine is going away.
         """
         now = time.monotonic()
         tickets = [Ticket(job, deliver, now) for job in jobs]
         with self._wake:
             if self._closing or self._draining or not self._thread.is_alive():
-                raise Closed
+                raise EngineClosedError
             # What can begin at once does not wait.
             free = max(0, self.limits.max_batch - self._taken)
             if len(self._queue) + len(tickets) > self.limits.max_queue + free:
-                raise Overflow
+                raise QueueFullError
             for ticket in tickets:
                 self._queue.put(ticket)
             self._wake.notify()
@@ -193,9 +193,7 @@ class ServingEngine:
             self._step(key)
         self._hand_out()
         self._taken = running = sum(len(group.writings) for group in self._groups.values())
-        self._observer.on_sizes(
-            running, len(self._readings), len(self._queue), self._cache.nbytes
-        )
+        self._observer.on_sizes(running, len(self._readings), len(self._queue), self._cache.nbytes)
 
     def _forget(self) -> None:
         """Drop what belongs to checkpoints that are no longer served."""
@@ -292,9 +290,7 @@ class ServingEngine:
     def _begin(self, reading: Reading) -> None:
         """The prompt is read: go on to writing."""
         ticket, job = reading.ticket, reading.ticket.job
-        self._observer.on_prompt(
-            len(job.ids), reading.cached, time.monotonic() - ticket.submitted
-        )
+        self._observer.on_prompt(len(job.ids), reading.cached, time.monotonic() - ticket.submitted)
         self._outbox.append((ticket, reading.report()))
         writings = reading.writings()
         if job.max_tokens == 0:
@@ -325,7 +321,7 @@ class ServingEngine:
             del self._groups[key]
             return
         gone = []
-        for place, writing in enumerate(group.writings):
+        for place in range(len(group.writings)):
             physics = step.physics[place] if step.physics else None
             if physics is not None:
                 self._observer.on_physics(physics, key[1])

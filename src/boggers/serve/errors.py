@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from boggers.errors import UserError
+
+CLIENT_GONE = 499
+"""Not of HTTP; nginx writes it where a client has left."""
 
 TYPES = {
     400: "invalid_request_error",
@@ -71,6 +74,10 @@ class ApiError(Exception):
         return JSONResponse(self.body(), self.status, headers=headers)
 
 
+class ClientGoneError(Exception):
+    """The client has closed its connection before the answer was there."""
+
+
 def error_body(
     status: int, message: str, code: str | None = None, param: str | None = None
 ) -> dict[str, Any]:
@@ -111,6 +118,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
     async def _api_error(_: Request, error: ApiError) -> JSONResponse:
         return error.response()
+
+    @app.exception_handler(ClientGoneError)
+    async def _gone(_: Request, __: ClientGoneError) -> Response:
+        return Response(status_code=CLIENT_GONE)  # nobody reads it but the access log
 
     @app.exception_handler(UserError)
     async def _user_error(_: Request, error: UserError) -> JSONResponse:

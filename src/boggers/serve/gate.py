@@ -18,6 +18,9 @@ log = logging.getLogger("boggers.serve.access")
 OPEN = frozenset({"/health", "/health/live", "/"})
 """What needs no key: whether the server lives, and a page (with its files) that asks for one."""
 
+DISCARDED = 64 * MEGABYTE
+"""How much of a refused request is read to its end."""
+
 NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
@@ -51,6 +54,7 @@ class Gate:
         try:
             refusal = self._refusal(scope, headers)
             if refusal is not None:
+                await _discard(receive)
                 await refusal.response()(scope, receive, named)
                 return
             await self.app(scope, self._counted(receive, headers), named)
@@ -95,6 +99,15 @@ class Gate:
     def _too_large(self) -> ApiError:
         most = self.house.limits.max_body_mb
         return ApiError(413, f"A request may have {most:g} MB. Send less.", "request_too_large")
+
+
+async def _discard(receive: Receive) -> None:
+    """Read what the client is still sending: one that is cut off while it sends hears no answer."""
+    seen, more = 0, True
+    while more and seen < DISCARDED:
+        message = await receive()
+        seen += len(message.get("body", b""))
+        more = message.get("more_body", False)
 
 
 def _is_open(path: str) -> bool:

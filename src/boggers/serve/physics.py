@@ -1,5 +1,6 @@
 """What the settling of positions came to, as plain numbers."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,7 +62,7 @@ def stream_physics(settled: Sequence[Settling], rows: int) -> list[list[Physics]
         [
             step_tension(before, after)
             for _, _, path in kept
-            for before, after in zip(path[:-1], path[1:], strict=True)
+            for before, after in itertools.pairwise(path)
         ]
     )
     assert isinstance(energy, Tensor)

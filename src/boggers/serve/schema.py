@@ -141,16 +141,26 @@ class GenerateRequest(Drawn):
 
 
 class TokenizeRequest(Strict):
-    """POST /tokenize."""
+    """POST /tokenize: `content`, as llama.cpp calls the text, or `prompt`, as vLLM does."""
 
-    content: str
+    content: str | None = None
+    prompt: str | None = None
+    model: str | None = None
+    add_special_tokens: bool = False
     with_pieces: bool = False
+
+    @model_validator(mode="after")
+    def _one(self) -> "TokenizeRequest":
+        if (self.content is None) == (self.prompt is None):
+            raise ValueError("give either content or prompt")
+        return self
 
 
 class DetokenizeRequest(Strict):
     """POST /detokenize."""
 
     tokens: list[Token]
+    model: str | None = None
 
 
 class EmbeddingRequest(Dialled):

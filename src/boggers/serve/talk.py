@@ -6,8 +6,8 @@ from types import TracebackType
 
 from starlette.requests import Request
 
-from boggers.serve.engine import Closed, Overflow, ServingEngine
-from boggers.serve.errors import ApiError, closing, overloaded
+from boggers.serve.engine import EngineClosedError, QueueFullError, ServingEngine
+from boggers.serve.errors import ApiError, ClientGoneError, closing, overloaded
 from boggers.serve.work import Ended, Event, Failed, Job, Ticket
 
 
@@ -51,9 +51,9 @@ class Talk:
     def __init__(self, engine: ServingEngine, bridge: Bridge, jobs: Sequence[Job]) -> None:
         try:
             self.tickets = engine.submit(jobs, bridge)
-        except Overflow as error:
+        except QueueFullError as error:
             raise overloaded() from error
-        except Closed as error:
+        except EngineClosedError as error:
             raise closing() from error
         # Nothing can have arrived yet: events come through this loop, which is busy here.
         self._box = bridge.open(self.tickets)
@@ -104,15 +104,11 @@ def failure(event: Failed) -> ApiError:
     return ApiError(500, event.sentence, "model_failed")
 
 
-class Gone(Exception):
-    """The client has closed its connection."""
-
-
 async def whole(request: Request, talk: Talk) -> list[tuple[int, Event]]:
     """All events of a talk, or an end to it as soon as the client goes away.
 
     Raises:
-        Gone: the client went away.
+        ClientGoneError: the client went away.
         ApiError: a job failed.
     """
 
@@ -127,7 +123,7 @@ async def whole(request: Request, talk: Talk) -> list[tuple[int, Event]]:
     try:
         await asyncio.wait({collecting, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not collecting.done():
-            raise Gone
+            raise ClientGoneError
         return collecting.result()
     finally:
         for task in (collecting, leaving):

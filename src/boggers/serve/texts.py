@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from boggers.serve.answers import Content, Embeddings, ModelCard, Models, Tokens
+from boggers.serve.answers import Content, Embeddings, ModelCard, Models, TokenizerInfo, Tokens
 from boggers.serve.asking import InHouse
 from boggers.serve.completions import prompts_of
 from boggers.serve.dials import Dials
@@ -38,8 +38,11 @@ async def model(name: str, house: InHouse) -> Response:
 @router.post("/tokenize", response_model=Tokens, responses=RESPONSES)
 async def tokenize(body: TokenizeRequest, house: InHouse) -> Response:
     """The ids of a text; with `with_pieces` also what each stands for."""
-    tokenizer = house.mind.tokenizer
-    ids = tokenizer.encode(body.content)
+    tokenizer = house.named(body.model).tokenizer
+    text = body.prompt if body.content is None else body.content
+    ids = await run_in_threadpool(tokenizer.encode, text or "")
+    if body.add_special_tokens and tokenizer.separator_id is not None:
+        ids = [tokenizer.separator_id, *ids]
     if not body.with_pieces:
         return JSONResponse({"tokens": ids, "count": len(ids)})
     pieces = [{"id": token, "piece": tokenizer.decode([token])} for token in ids]
@@ -49,8 +52,23 @@ async def tokenize(body: TokenizeRequest, house: InHouse) -> Response:
 @router.post("/detokenize", response_model=Content, responses=RESPONSES)
 async def detokenize(body: DetokenizeRequest, house: InHouse) -> Response:
     """The text of ids."""
-    mind = house.mind
-    return JSONResponse({"content": mind.tokenizer.decode(house.prompt(body.tokens, mind))})
+    mind = house.named(body.model)
+    text = mind.tokenizer.decode(house.prompt(body.tokens, mind, after=True))
+    return JSONResponse({"content": text, "prompt": text})
+
+
+@router.get("/tokenizer_info", response_model=TokenizerInfo, responses=RESPONSES)
+async def tokenizer_info(house: InHouse) -> Response:
+    """What cuts texts into tokens."""
+    tokenizer = house.mind.tokenizer
+    said = {
+        "tokenizer_class": tokenizer.kind,
+        "vocab_size": tokenizer.vocab_size,
+        "separator_id": tokenizer.separator_id,
+        "fingerprint": tokenizer.fingerprint,
+        **dict.fromkeys(("eos_token", "bos_token", "pad_token")),
+    }
+    return JSONResponse(said)
 
 
 @router.post("/v1/embeddings", response_model=Embeddings, responses=RESPONSES)

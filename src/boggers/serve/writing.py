@@ -66,8 +66,6 @@ class Writing:
         self.written += 1
         chosen = None if logprobs is None else float(logprobs[token])
         self._logprob += chosen or 0.0
-        if job.sampling.stop_at_separator and token == tokenizer.separator_id:
-            return self._end("stop", "separator")
         told = job.top_logprobs is not None or job.measure
         self._untold.append(
             Told(
@@ -78,6 +76,9 @@ class Writing:
                 physics if job.measure else None,
             )
         )
+        if job.sampling.stop_at_separator and token == tokenizer.separator_id:
+            # It is no text, but it was drawn: its log-probability is told like any other.
+            return self._end("stop", "separator")
         text, stop = self._watch.add(self._transcript.add(token))
         if stop is not None:
             piece = self._piece(text)

@@ -36,7 +36,7 @@ class TrainOptions:
 
     config: Path | None = None
     """TOML file of settings under the names of the flags' fields, flat or in the tables model,
-    text, data, loss, optim, train and record; it overrides the recipe."""
+    text, data, loss, optim, train, record and graph; it overrides the recipe."""
 
     run: RunConfig = field(default_factory=RunConfig)
 

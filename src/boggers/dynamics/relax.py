@@ -30,6 +30,7 @@ class System:
         interaction: (W, W), the same after the descent.
         drift: one step of a motion that has no energy, S ← drift(S), before the descent.
         anchors, anchor_pull: S ← S - pull (S - nearest anchor), before the descent.
+        push: (B, W, 1), S ← S + push before the descent, the same for every coordinate.
         nudge: S ← S + nudge (target - S) at the start of each step, when a target is given.
         tension_weights: weights of the tension that paces and breaks read.
         read: window readout, given when tension is to contain the readout's entropy.
@@ -45,6 +46,7 @@ class System:
     drift: Callable[[State], State] | None = None
     anchors: Anchors | None = None
     anchor_pull: float | None = None
+    push: Tensor | None = None
     nudge: float | None = None
     tension_weights: TensionWeights = field(default_factory=TensionWeights)
     read: Callable[[State], Logits] | None = None
@@ -89,7 +91,8 @@ def relax(
 ) -> Relaxation:
     """Let every row settle on its own.
 
-    One step: nudge, coupling, anchor pull, drift, descent, interaction, renormalisation, breaks. A
+    One step: nudge, coupling, anchor pull, drift, push, descent, interaction, renormalisation,
+    breaks. A
     row that has come to rest stays exactly where it is while its companions go on; nothing in the
     loop waits for the device.
 
@@ -191,6 +194,8 @@ def _step(
         state = state - system.anchor_pull * (state - system.anchors.nearest(state))
     if system.drift is not None:
         state = system.drift(state)
+    if system.push is not None:
+        state = state + system.push
     state, motion = _descend(state, system, motion)
     if system.interaction is not None:
         state = state + mix_positions(system.interaction, state)

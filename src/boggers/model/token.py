@@ -1,6 +1,7 @@
 """The token model: a fast and a slow state follow a text, one token after another."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -72,6 +73,8 @@ class TokenModel(nn.Module):
         vocab_size: V.
         generator: source of the initial weights.
     """
+
+    bonus: ClassVar[None] = None  # no memory pulls on its tokens
 
     def __init__(self, config: TokenConfig, vocab_size: int, generator: torch.Generator) -> None:
         super().__init__()

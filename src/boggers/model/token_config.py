@@ -1,7 +1,7 @@
 """The options of the token model, one sentence each; flags and help are generated from here."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import arg
 
@@ -14,6 +14,8 @@ from boggers.model.drift_config import DriftOptions, Kind
 @dataclass(frozen=True, kw_only=True)
 class TokenConfig(DriftOptions):
     """The token model: a fast and a slow state follow a text, one token at a time."""
+
+    token_bonus: ClassVar[None] = None  # no memory pulls on its tokens
 
     state_dim: int = 128
     """Width D of the fast and of the slow state; must be divisible by --num-waves."""

@@ -1,7 +1,7 @@
 """The window model: W tokens settle together, both directions coupled, one token is read."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from boggers.dynamics.rest import FreezeRule, RestRule
 from boggers.errors import UserError
 from boggers.field.anchors import AnchorEnergy, Anchors
 from boggers.field.base import AbstractEnergy
+from boggers.field.bonus import HoldEnergy, TokenBonus
 from boggers.field.coupling import PositionalCoupling, WaveCoupling, WindowInteraction
 from boggers.field.drift import Drift
 from boggers.field.energy import PatternMemory, WaveEnergy
@@ -95,6 +96,9 @@ class WindowModel(nn.Module):
             self.memory = PatternMemory(
                 config.window_size, config.state_dim, config.memory_patterns, generator
             )
+        self.bonus: TokenBonus | None = None
+        if settles and config.token_bonus is not None:
+            self.bonus = TokenBonus(vocab_size)
 
     def embed(self, contexts: Tokens, table: Tensor | None = None) -> State:
         """Centred unit vectors: s_t = (e - mean e) / ‖e - mean e‖ with e the token's table row.
@@ -123,6 +127,8 @@ class WindowModel(nn.Module):
         keep_path: bool = False,
         keep_curves: bool = True,
         keep_kicks: bool = False,
+        tolerance: float | None = None,
+        bias: AbstractEnergy | None = None,
     ) -> Relaxation:
         """Relax the embedded windows; see `boggers.dynamics.relax.relax`.
 
@@ -131,6 +137,8 @@ class WindowModel(nn.Module):
             steps: relaxation steps K instead of the configured number.
             target, nudge: states (B, W, D) to lean towards at each step, and by how much.
             generator: noise of breaks and of dropout in training mode.
+            tolerance: change of energy below which a row rests, instead of the configured one.
+            bias: an energy added to the model's own.
         """
         state = drop(
             self.embed(contexts), self.config.embedding_dropout, generator, training=self.training
@@ -139,7 +147,11 @@ class WindowModel(nn.Module):
             steps = self.config.num_dynamics_steps
         return relax(
             state,
-            self.system(nudge=nudge, signal=state),
+            self._remembering(
+                self.system(nudge=nudge, signal=state, tolerance=tolerance, bias=bias),
+                state,
+                contexts,
+            ),
             steps=steps,
             target=target,
             generator=generator,
@@ -170,6 +182,8 @@ class WindowModel(nn.Module):
         keep_path: bool = False,
         keep_curves: bool = False,
         keep_kicks: bool = False,
+        tolerance: float | None = None,
+        bias: AbstractEnergy | None = None,
     ) -> Reading:
         """Settle and read; arguments as in `settle`."""
         relaxation = self.settle(
@@ -181,22 +195,32 @@ class WindowModel(nn.Module):
             keep_path=keep_path,
             keep_curves=keep_curves,
             keep_kicks=keep_kicks,
+            tolerance=tolerance,
+            bias=bias,
         )
         state = drop(
             relaxation.state, self.config.readout_dropout, generator, training=self.training
         )
         return Reading(logits=self.read(state), relaxation=relaxation)
 
-    def system(self, nudge: float | None = None, signal: State | None = None) -> System:
+    def system(
+        self,
+        nudge: float | None = None,
+        signal: State | None = None,
+        tolerance: float | None = None,
+        bias: AbstractEnergy | None = None,
+    ) -> System:
         """The physics as one value; what is constant during a relaxation is made once.
 
         Args:
             nudge: how far each step leans towards a target.
             signal: (B, W, D) that a drift hears, the embedded windows; without it none drifts.
+            tolerance: change of energy below which a row rests, instead of the configured one.
+            bias: an energy added to the model's own.
         """
         config = self.config
         return System(
-            energies=self._energies(),
+            energies=[*self._energies(), *([] if bias is None else [bias])],
             energy_step=config.energy_step,
             num_waves=config.num_waves,
             normalise=config.state_normalization,
@@ -211,9 +235,18 @@ class WindowModel(nn.Module):
             coupling_pace=TensionPace() if config.adaptive_coupling else None,
             energy_pace=EnergyPace() if config.adaptive_energy_step else None,
             breaks=config.break_rule,
-            rest=self._rest(),
+            rest=self._rest(tolerance),
             freeze=self._freeze(),
         )
+
+    def _remembering(self, system: System, start: State, contexts: Tokens) -> System:
+        """The physics with what is remembered of these tokens."""
+        if self.bonus is None:
+            return system
+        strength = self.bonus.of(contexts)
+        if self.config.token_bonus == "additive":
+            return replace(system, push=strength[..., None])
+        return replace(system, energies=[*system.energies, HoldEnergy(start, strength)])
 
     def parameter_counts(self) -> ParameterCounts:
         """How many numbers training adjusts."""
@@ -270,10 +303,11 @@ class WindowModel(nn.Module):
         centred = F.layer_norm(self.embedding, (self.config.state_dim,))
         return normalise_waves(centred[:, None], self.config.num_waves)[:, 0]
 
-    def _rest(self) -> RestRule | None:
-        if not self.config.convergence_epsilon:
+    def _rest(self, tolerance: float | None = None) -> RestRule | None:
+        epsilon = self.config.convergence_epsilon if tolerance is None else tolerance
+        if not epsilon:
             return None
-        return RestRule(self.config.convergence_epsilon, self.config.min_attractor_steps)
+        return RestRule(epsilon, self.config.min_attractor_steps)
 
     def _freeze(self) -> FreezeRule | None:
         if not self.config.anchor_freeze:

@@ -32,6 +32,7 @@ from boggers.train.observers import (
     Validation,
 )
 from boggers.train.optim import guarded_step, learning_rate
+from boggers.train.precision import products_in
 from boggers.train.prepare import Prepared, Validate
 
 
@@ -91,7 +92,7 @@ class _Training:
         self.validation: Validation | None = None
         self.carried = prepared.carried
         self.generator = torch.Generator(device=prepared.device)
-        self.precision = _precision(self.config.precision, prepared.device)
+        self.precision = products_in(self.config.precision, prepared.device)
         self.averages = Averages(
             prepared.device,
             self.progress.sums,
@@ -149,6 +150,7 @@ class _Training:
                 self.config.keep_checkpoints,
                 prepared.average,
                 self.carried,
+                prepared.coupling,
             )
         self.saved_step = self.step
 
@@ -167,6 +169,7 @@ class _Training:
             validation=self.validation,
             checkpoint=self.checkpoint if self.checkpoint.is_dir() else None,
             interrupted=interrupted,
+            notes=() if self.prepared.coupling is None else self.prepared.coupling.close(),
         )
 
     def _update(self) -> float:
@@ -176,21 +179,27 @@ class _Training:
         batch = prepared.batch(epoch, index)
         self.generator.manual_seed(step_seed(self.config.seed, self.step))
         carried = self.carried if index else {}
-        with self.precision:
+        coupling = prepared.coupling
+        damping = 1.0 if coupling is None else coupling.before_step()
+        with self.precision, nullcontext() if coupling is None else coupling.controls():
             loss = objective(
                 prepared.model,
                 batch,
                 prepared.config.loss,
                 self.generator,
                 carried,
+                deep=None if coupling is None else coupling.deep(),
                 watched=any(recorder.watches for recorder in self.recorders),
             )
         prepared.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
         rate = learning_rate(optim, self.step, prepared.total_steps, prepared.steps_per_epoch)
+        rate *= damping
         norm, skipped = guarded_step(prepared.optimizer, loss.total, rate, optim.grad_clip)
         self.averages.add(_measurements(loss, norm), skipped)
         self.carried = loss.carried
+        if coupling is not None:
+            coupling.after_step(batch, loss)
         if prepared.average is not None:
             prepared.average.update(self.step)
         self.step += 1
@@ -266,6 +275,7 @@ class _Training:
             skipped=measured.skipped,
             seconds=round(self.clock.seconds, 3),
             **measured.means,
+            **({} if self.prepared.coupling is None else self.prepared.coupling.measurements()),
         )
 
     @property
@@ -291,17 +301,14 @@ class _Training:
             seconds_left=self.clock.seconds_for(left * self._tokens_per_step),
             row=row,
         )
+        coupling = self.prepared.coupling
+        felt = coupling.epoch_counts() if epoch_ends and coupling is not None else {}
         for observer in self.observers:
             observer.on_step(event)
             if epoch_ends:
+                at = EpochEvent(step=self.step, epoch=self.progress.epoch, graph=felt)
                 with self.clock.paused():
-                    observer.on_epoch(EpochEvent(step=self.step, epoch=self.progress.epoch))
-
-
-def _precision(name: str, device: torch.device) -> torch.autocast:
-    """The context in which a step multiplies in the numbers that `--precision` means."""
-    half = name == "bf16" or (name == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16, enabled=half)
+                    observer.on_epoch(at)
 
 
 def _due(step: int, every: int | None, otherwise: bool) -> bool:

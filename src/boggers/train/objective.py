@@ -164,6 +164,7 @@ def objective(
     generator: torch.Generator,
     carried: Mapping[str, Tensor] | None = None,
     *,
+    deep: Tensor | None = None,
     watched: bool = False,
 ) -> Loss:
     """Run the model on a batch and add up the losses that have weight.
@@ -176,13 +177,14 @@ def objective(
         config: the weights and shapes of the terms.
         generator: on the model's device; feeds the model's noise and the choice of negatives.
         carried: what the step before left, in the same epoch.
+        deep: (V,), tokens that a memory leaves out of the bigram bias.
         watched: keep the whole path of settling, for the records.
     """
     if isinstance(model, StreamModel):
         return _of_stream(model, batch, config, generator)
     if isinstance(model, TokenModel):
         return _of_token(model, batch, config, generator, carried or {})
-    return _of_window(model, batch, config, generator, carried or {}, watched=watched)
+    return _of_window(model, batch, config, generator, carried or {}, deep=deep, watched=watched)
 
 
 def require_possible(config: LossConfig, architecture: str) -> None:
@@ -293,6 +295,7 @@ def _of_window(
     generator: torch.Generator,
     carried: Mapping[str, Tensor],
     *,
+    deep: Tensor | None,
     watched: bool,
 ) -> Loss:
     weights = config.weights
@@ -317,7 +320,7 @@ def _of_window(
         total = total + weights.contrast * contrast
         parts["trajectory_contrast"] = contrast.detach()
     if weights.token > 0.0:
-        token = _token(model, reading.logits, batch, config)
+        token = _token(model, reading.logits, batch, config, deep)
         total = total + weights.token * token
         parts["token_auxiliary"] = token.detach()
     if weights.readout > 0.0:
@@ -425,10 +428,12 @@ def _contrast(relaxation: Relaxation, config: LossConfig, generator: torch.Gener
     )
 
 
-def _token(model: WindowModel, logits: Tensor, batch: Batch, config: LossConfig) -> Tensor:
+def _token(
+    model: WindowModel, logits: Tensor, batch: Batch, config: LossConfig, deep: Tensor | None
+) -> Tensor:
     bias = None
     if config.token_bigram_bias is not None:
-        bias = losses.bigram_bias(model.embedding, batch.contexts, config.token_bigram_bias)
+        bias = losses.bigram_bias(model.embedding, batch.contexts, config.token_bigram_bias, deep)
     return losses.token_auxiliary(
         logits,
         batch.targets,

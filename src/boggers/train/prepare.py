@@ -26,8 +26,10 @@ from boggers.text.store import load_tokenizer
 from boggers.train import checkpoint
 from boggers.train.average import WeightAverage
 from boggers.train.checkpoint import Origin, Progress
+from boggers.train.coupling import Coupling, make_coupling
 from boggers.train.elsewhere import place_checkpoints
 from boggers.train.fallback import with_text
+from boggers.train.graph_config import require_fitting
 from boggers.train.guidance import Guidance, make_guidance
 from boggers.train.objective import require_possible
 from boggers.train.observers import Validation
@@ -54,6 +56,8 @@ class Prepared:
     optimizer: Optimizer
     average: WeightAverage | None
     """The running average of the weights, if one is kept."""
+    coupling: Coupling | None
+    """The graph and the memory of tokens, if the run has one of them."""
     origin: Origin
     progress: Progress
     carried: dict[str, Tensor] = field(default_factory=dict)
@@ -121,10 +125,12 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
         UserError: a setting does not fit the text or the machine; the folder already holds a
             run; there is nothing to continue, or it does not fit this configuration.
     """
+    config = _with_memory(config)
     train = config.train
     require_possible(config.loss, config.architecture)
     context = getattr(config.model, "window_size", config.tokens_per_row)
     config, replaced = with_text(config, context)
+    require_fitting(config.graph, config.model)
     device = choose_device(train.device)
     start = choose_start(config)
     tokenizer = (
@@ -139,6 +145,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     guidance = make_guidance(config.loss, model, len(rows))
     optimizer = make_optimizer(model, config.optim)
     average = None if train.ema_decay is None else WeightAverage(model, train.ema_decay)
+    coupling = make_coupling(config, model, start.run, device)
     origin = Origin(
         tokenizer=tokenizer.fingerprint,
         corpus=corpus.key,
@@ -149,7 +156,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     )
     at, carried = Progress(), dict[str, Tensor]()
     if start.checkpoint is not None:
-        at = checkpoint.load(start.checkpoint, model, optimizer, origin, average)
+        at = checkpoint.load(start.checkpoint, model, optimizer, origin, average, coupling)
         carried = checkpoint.load_carried(start.checkpoint, device)
     prepared = Prepared(
         config=_settled(config, start.run),
@@ -162,6 +169,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
         model=model,
         optimizer=optimizer,
         average=average,
+        coupling=coupling,
         origin=origin,
         progress=at,
         carried=carried,
@@ -197,6 +205,15 @@ def _cut(config: RunConfig, corpus: TokenCorpus) -> tuple[Split, Windows | Seque
         )
     parts = split(tokens, share, window)
     return parts, Windows(corpus.ids, parts.train.start, parts.train.stop, window)
+
+
+def _with_memory(config: RunConfig) -> RunConfig:
+    """The configuration with the form of the bonus that a memory implies."""
+    if not config.graph.use_goat_memory or config.model.token_bonus is not None:
+        return config
+    if isinstance(config.model, TokenConfig):  # which `require_fitting` refuses
+        return config
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, token_bonus="hold"))
 
 
 def _settled(config: RunConfig, run: Run) -> RunConfig:

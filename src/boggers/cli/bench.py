@@ -187,7 +187,7 @@ def _ground(options: Quality) -> Ground:
         device=device,
     )
     described = {
-        "corpus": str(options.data.corpus),
+        "corpus": options.data.source,
         "corpus_key": corpus.key,
         "tokenizer": tokenizer.fingerprint,
         "train": [parts.train.start, parts.train.stop],

@@ -16,7 +16,7 @@ VERBS = {
     "train": "Train a model on a text; everything it makes goes into one folder, the run.",
     "generate": "Continue a prompt with a trained run.",
     "eval": "Measure a run on text that it has not seen, beside n-gram models of the same text.",
-    "corpus": "Look at a text, or make a synthetic one.",
+    "corpus": "Look at a text, make a synthetic one, or fetch one from the hub.",
     "tokenizer": "Train a tokenizer on a text, or see how one cuts a text.",
     "bench": "Train our models and well-known ones on equal terms, and compare them.",
     "doctor": "Check that this machine can settle, train, generate and save.",

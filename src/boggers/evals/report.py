@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from boggers.data.config import DataConfig
 from boggers.data.tokens import TokenCorpus, tokenise
 from boggers.errors import UserError
 from boggers.evals.ngram import KneserNey, Unigram, bits_per_byte
@@ -101,7 +102,7 @@ def evaluate(
     measured = own
     start, stop = (int(place) for place in recorded["held_out"])
     if corpus is not None:
-        other = dataclasses.replace(config.data, corpus=corpus, max_corpus_bytes=None)
+        other = DataConfig(corpus=corpus, cache_dir=config.data.cache_dir)
         measured = tokenise(other, engine.tokenizer)
         start, stop = 0, len(measured.ids)
     if stop <= start:
@@ -179,7 +180,7 @@ def _measure(
         mean_energy=found.energy,
         mean_residual=found.residual,
         mean_relax_steps=found.steps,
-        corpus=corpus or str(run.load_config().data.corpus),
+        corpus=corpus or run.load_config().data.source,
         beats_trigram=bpb < baselines["trigram"].bpb,
         baselines=baselines,
     )

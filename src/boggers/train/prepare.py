@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from boggers.data.config import DataConfig
 from boggers.data.corpus import training_documents
+from boggers.data.hub import materialise
 from boggers.data.sequences import Sequences
 from boggers.data.split import Split, split
 from boggers.data.tokens import TokenCorpus, tokenise
@@ -108,6 +110,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     require_possible(config.loss, config.architecture)
     device = choose_device(train.device)
     start = choose_start(config)
+    config = dataclasses.replace(config, data=_fetched(config.data, progress))
     tokenizer = (
         build_tokenizer(config.text, training_documents(config.data))
         if start.source is None
@@ -149,6 +152,14 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     return prepared
 
 
+def _fetched(data: DataConfig, progress: Callable[[int, int], None] | None) -> DataConfig:
+    """The same text; if it is one of the hub it is here now, and need not be fetched again."""
+    if data.dataset_source == "local":
+        return data
+    materialise(data, progress)
+    return dataclasses.replace(data, hf_refresh=False)
+
+
 def _cut(config: RunConfig, corpus: TokenCorpus) -> tuple[Split, Windows | Sequences]:
     """What is trained on and what is held out, and the rows of the former."""
     tokens, share = len(corpus.ids), config.data.val_fraction
@@ -174,7 +185,7 @@ def _write_folder(prepared: Prepared) -> None:
     write_json(
         run.data_file,
         {
-            "corpus": str(prepared.config.data.corpus),
+            "corpus": prepared.config.data.source,
             "key": corpus.key,
             "tokenizer": prepared.tokenizer.fingerprint,
             "tokens": len(corpus.ids),

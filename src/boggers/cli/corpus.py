@@ -1,4 +1,4 @@
-"""`boggers corpus`: what a text holds and how it would be split; a synthetic text, one of the hub."""
+"""`boggers corpus`: what a text holds and how it is split; a made-up text, one of the hub."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

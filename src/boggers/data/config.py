@@ -56,6 +56,13 @@ class DataConfig:
     max_corpus_bytes: int | None = None
     """Read only so many bytes of text (UTF-8, cut at a character); all if left out."""
 
+    tokenizer_bytes: int | None = None
+    """Let the tokenizer bpe learn from the first so many bytes of the training text; from all of
+    it if left out."""
+
+    tokenizer_workers: int | None = None
+    """Processes that cut a long text into tokens; one for each core, 16 at most, if left out."""
+
     synthetic_tokens: int = 20_000
     """Words, about, that --corpus synthetic generates; at least 1."""
 
@@ -69,6 +76,8 @@ class DataConfig:
         check_val_fraction(self.val_fraction)
         for flag, value, least in (
             ("--max-corpus-bytes", self.max_corpus_bytes, 1),
+            ("--tokenizer-bytes", self.tokenizer_bytes, 1),
+            ("--tokenizer-workers", self.tokenizer_workers, 1),
             ("--synthetic-tokens", self.synthetic_tokens, 1),
             ("--synthetic-seed", self.synthetic_seed, 0),
             ("--hf-max-rows", self.hf_max_rows, 0),
@@ -101,6 +110,11 @@ class DataConfig:
         if self.dataset_source == "local":
             return str(self.corpus)
         return str(self.hf_dataset or self.dataset_source)
+
+    @property
+    def workers(self) -> int:
+        """Processes that cut a long text into tokens."""
+        return self.tokenizer_workers or min(16, os.cpu_count() or 1)
 
     @property
     def cache_folder(self) -> Path:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from boggers.data.config import DataConfig
@@ -76,7 +75,7 @@ def cache_file(config: DataConfig) -> Path:
     Of the two datasets with a name the hash covers `SOURCE|rows=N|chars=M`; of others also the
     dataset, its configuration, split, column and revision.
     """
-    request = [config.dataset_source]
+    request: list[str] = [config.dataset_source]
     name = config.dataset_source.replace("-", "_")
     if config.dataset_source not in KNOWN:
         asked = hub_text(config)
@@ -163,7 +162,7 @@ def _value(row: dict[str, Any], asked: HubText) -> str:
     return value or ""
 
 
-def _library() -> ModuleType:
+def _library() -> Any:
     if importlib.util.find_spec("datasets") is None:
         raise UserError(
             "A dataset of the hub needs the package datasets, which is not installed. "
@@ -177,7 +176,7 @@ def _library() -> ModuleType:
 
 
 @contextmanager
-def _explained(asked: HubText, datasets: ModuleType) -> Iterator[None]:
+def _explained(asked: HubText, datasets: Any) -> Iterator[None]:
     """Turns what the library raises into a sentence."""
     try:
         yield

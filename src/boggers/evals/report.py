@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from boggers.data.config import DataConfig
+from boggers.data.shards import total
 from boggers.data.tokens import TokenCorpus, tokenise
 from boggers.errors import UserError
 from boggers.evals.ngram import KneserNey, Unigram, bits_per_byte
@@ -156,7 +157,7 @@ def _measure(
     corpus: str | None,
 ) -> Report:
     found = score(engine.model, measured.ids, start, stop)
-    n_bytes = int(measured.byte_lengths[start:stop].sum(dtype=np.int64))
+    n_bytes = total(measured.byte_lengths, start, stop)
     baselines = {
         name: Baseline(ce=nats / found.tokens, bpb=bits_per_byte(nats, n_bytes))
         for name, nats in _baselines(engine, learnt, measured, start, stop).items()

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import torch
 
 from boggers.data.config import DataConfig
-from boggers.data.corpus import training_documents
 from boggers.data.hub import materialise
 from boggers.data.sequences import Sequences
+from boggers.data.shards import total
 from boggers.data.split import Split, split
 from boggers.data.tokens import TokenCorpus, tokenise
+from boggers.data.vocabulary import tokenizer_for
 from boggers.data.windows import Batch, Windows
 from boggers.files import write_json
 from boggers.infer.score import score
 from boggers.model.architectures import Model, build_model
 from boggers.model.stream import StreamConfig
 from boggers.text.base import Tokenizer
-from boggers.text.config import build_tokenizer
 from boggers.text.store import load_tokenizer
 from boggers.train import checkpoint
 from boggers.train.average import WeightAverage
@@ -84,7 +84,7 @@ class Prepared:
     def _validate(self, model: Model) -> Validation:
         held_out = self.split.held_out
         measured = score(model, self.corpus.ids, held_out.start, held_out.stop)
-        held_bytes = int(self.corpus.byte_lengths[held_out.start : held_out.stop].sum())
+        held_bytes = total(self.corpus.byte_lengths, held_out.start, held_out.stop)
         return Validation(
             ce=measured.nats / measured.tokens,
             bits_per_byte=measured.nats / math.log(2.0) / held_bytes,
@@ -112,7 +112,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     start = choose_start(config)
     config = dataclasses.replace(config, data=_fetched(config.data, progress))
     tokenizer = (
-        build_tokenizer(config.text, training_documents(config.data))
+        tokenizer_for(config.text, config.data)
         if start.source is None
         else load_tokenizer(start.source.tokenizer)
     )

@@ -92,17 +92,35 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
         temporary = _unused(target)
         temporary.mkdir()
         fill(temporary)
-        write_json(temporary / MANIFEST, _checksums(temporary))
-        for file in temporary.iterdir():
-            _sync_file(file)
-        sync_folder(temporary)
-        _swap(temporary, target)
-        sync_folder(target.parent)
+        _complete(temporary, target)
     except OSError as error:
         raise UserError(_cannot_write(target, error)) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def adopt_folder(temporary: Path, target: Path) -> None:
+    """Give a folder that has been filled, and lies beside it, the name `target`.
+
+    As `write_folder` does: checksums, then everything to the disk, then one rename.
+
+    Raises:
+        UserError: it cannot be completed; an earlier folder of that name remains.
+    """
+    try:
+        _complete(temporary, target)
+    except OSError as error:
+        raise UserError(_cannot_write(target, error)) from error
+
+
+def _complete(temporary: Path, target: Path) -> None:
+    write_json(temporary / MANIFEST, _checksums(temporary))
+    for file in temporary.iterdir():
+        _sync_file(file)
+    sync_folder(temporary)
+    _swap(temporary, target)
+    sync_folder(target.parent)
 
 
 def verify_folder(folder: Path) -> None:

@@ -97,6 +97,9 @@ class FitResult:
     interrupted: bool
     """Whether a signal ended the run before its last step; it can be resumed."""
 
+    signal: int | None = None
+    """The signal that this process got; another process of the run may have got it."""
+
 
 class Observer(Protocol):
     """Is told what happens; a progress bar, a logger. Called on the training thread."""

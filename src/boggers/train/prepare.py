@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from boggers.data.config import DataConfig
 from boggers.data.hub import materialise
@@ -19,6 +20,7 @@ from boggers.files import write_json
 from boggers.infer.score import score
 from boggers.model.architectures import Model, build_model
 from boggers.model.stream import StreamConfig
+from boggers.parallel import ALONE, World, require_determinism
 from boggers.text.base import Tokenizer
 from boggers.text.store import load_tokenizer
 from boggers.train import checkpoint
@@ -28,6 +30,7 @@ from boggers.train.objective import require_possible
 from boggers.train.observers import Validation
 from boggers.train.optim import Optimizer, make_optimizer
 from boggers.train.run import Run, RunConfig, choose_device
+from boggers.train.share import open_door
 from boggers.train.start import choose_start
 
 Validate = Callable[[Model], Validation]
@@ -46,6 +49,8 @@ class Prepared:
     split: Split
     rows: Windows | Sequences
     model: Model
+    door: nn.Module
+    """The way to the model's weights for what needs them gathered; see `train.share`."""
     optimizer: Optimizer
     average: WeightAverage | None
     """The running average of the weights, if one is kept."""
@@ -53,6 +58,9 @@ class Prepared:
     progress: Progress
     damaged: tuple[str, ...] = ()
     """One sentence for every damaged checkpoint that was passed over."""
+
+    world: World = ALONE
+    """The processes that train it together."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -67,13 +75,18 @@ class Prepared:
             return train.max_steps
         return train.max_epochs * self.steps_per_epoch
 
-    def batch(self, epoch: int, index: int) -> Batch:
-        """Batch `index` of an epoch (both from 0) on the run's device."""
+    def rows_of(self, index: int) -> int:
+        """Rows of batch `index` of an epoch, over all processes; the last may have fewer."""
+        size = self.config.rows_per_step
+        return min(size, len(self.rows) - index * size)
+
+    def batch(self, epoch: int, index: int, rows: slice = slice(None)) -> Batch:
+        """Batch `index` of an epoch (both from 0), or some rows of it, on the run's device."""
         seed, size = self.config.train.seed, self.config.rows_per_step
         if isinstance(self.rows, Windows):
-            batch = self.rows.batch(seed, epoch, index, size)
+            batch = self.rows.batch(seed, epoch, index, size, rows)
         else:
-            batch = self.rows.epoch_batch(seed, epoch, index, size)
+            batch = self.rows.epoch_batch(seed, epoch, index, size, rows)
         return Batch(batch.contexts.to(self.device), batch.targets.to(self.device))
 
     @property
@@ -92,7 +105,11 @@ class Prepared:
         )
 
 
-def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> Prepared:
+def prepare(
+    config: RunConfig,
+    progress: Callable[[int, int], None] | None = None,
+    world: World | None = None,
+) -> Prepared:
     """Build every part of the run that `config` describes, or continue the one it names.
 
     The run's folder is written only after everything has been built, so a mistake in the
@@ -101,25 +118,32 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     Args:
         config: the run; `train.resume` and `train.resume_checkpoint` say whether to continue.
         progress: told how far tokenising is.
+        world: the processes that train together, each of which calls this; itself if left out.
 
     Raises:
         UserError: a setting does not fit the text or the machine; the folder already holds a
             run; there is nothing to continue, or it does not fit this configuration.
     """
+    world = world or ALONE
     train = config.train
     require_possible(config.loss, config.architecture)
-    device = choose_device(train.device)
-    start = choose_start(config)
-    config = dataclasses.replace(config, data=_fetched(config.data, progress))
-    tokenizer = (
-        tokenizer_for(config.text, config.data)
-        if start.source is None
-        else load_tokenizer(start.source.tokenizer)
-    )
-    corpus = tokenise(config.data, tokenizer, progress)
+    if config.parallel.deterministic:
+        require_determinism()
+    device = world.device(choose_device(train.device))
+    start = world.told(lambda: choose_start(config))
+    with world.one_first():
+        config = dataclasses.replace(config, data=_fetched(config.data, progress))
+        tokenizer = (
+            tokenizer_for(config.text, config.data)
+            if start.source is None
+            else load_tokenizer(start.source.tokenizer)
+        )
+        corpus = tokenise(config.data, tokenizer, progress)
+    world.require_same("text and tokenizer", f"{corpus.key} {tokenizer.fingerprint}")
     parts, rows = _cut(config, corpus)
     initial = torch.Generator().manual_seed(train.seed)
-    model = build_model(config.model, tokenizer.vocab_size, initial).to(device)
+    model = build_model(config.model, tokenizer.vocab_size, initial)
+    door = open_door(model, world, config, device)
     optimizer = make_optimizer(model, config.optim)
     average = None if train.ema_decay is None else WeightAverage(model, train.ema_decay)
     origin = Origin(
@@ -133,6 +157,8 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     at = Progress()
     if start.checkpoint is not None:
         at = checkpoint.load(start.checkpoint, model, optimizer, origin, average)
+        # Every process has read it before one of them goes on and removes it.
+        world.meet()
     prepared = Prepared(
         config=_settled(config, start.run),
         run=start.run,
@@ -142,13 +168,15 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
         split=parts,
         rows=rows,
         model=model,
+        door=door,
         optimizer=optimizer,
         average=average,
         origin=origin,
         progress=at,
         damaged=start.damaged,
+        world=world,
     )
-    _write_folder(prepared)
+    world.told(lambda: _write_folder(prepared))
     return prepared
 
 

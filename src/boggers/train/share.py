@@ -148,7 +148,18 @@ class Adding:
                 total, loss = cast("tuple[Tensor, Loss]", self._door(lambda m: _opened(work(m))))
             share = part.weight * self._world.size
             (total if share == 1.0 else total * share).backward()  # type: ignore[no-untyped-call]
+        if is_last and not isinstance(self._door, Door | DistributedDataParallel):
+            self._add_up_scalars()
         return loss
+
+    def _add_up_scalars(self) -> None:
+        """FSDP leaves single numbers alone; their gradients are averaged here."""
+        alone = [p for p in self._door.parameters() if p.ndim == 0 and p.grad is not None]
+        if alone:
+            gradients = torch.stack([p.grad for p in alone if p.grad is not None])
+            dist.all_reduce(gradients)
+            for parameter, gradient in zip(alone, gradients / self._world.size, strict=True):
+                parameter.grad = gradient.clone()
 
     @contextmanager
     def _in_company(self, is_last: bool) -> Iterator[None]:

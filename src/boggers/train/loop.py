@@ -31,6 +31,7 @@ from boggers.train.observers import (
     Validation,
 )
 from boggers.train.optim import guarded_step, learning_rate
+from boggers.train.precision import products_in
 from boggers.train.prepare import Prepared, Validate
 from boggers.train.share import Adding, Part, parts, validated
 from boggers.train.writer import checkpoint_writer
@@ -100,7 +101,7 @@ class _Training:
         self.checkpoint = checkpoint.step_folder(prepared.run.checkpoints, self.step)
         self.validation: Validation | None = None
         self.generator = torch.Generator(device=prepared.device)
-        self.precision = _precision(self.config.precision, prepared.device)
+        self.precision = products_in(self.config.precision, prepared.device)
         self.averages = Averages(
             prepared.device,
             self.progress.sums,
@@ -173,17 +174,24 @@ class _Training:
             checkpoint=self.checkpoint if self.checkpoint.is_dir() else None,
             interrupted=interrupted,
             signal=signal,
+            notes=() if self.prepared.coupling is None else self.prepared.coupling.close(),
         )
 
     def _update(self) -> float:
         """One batch through the objective and the optimiser; returns the learning rate."""
         prepared, optim = self.prepared, self.prepared.config.optim
         epoch, index = divmod(self.step, prepared.steps_per_epoch)
+        coupling = prepared.coupling
+        damping = 1.0 if coupling is None else coupling.before_step()
         prepared.optimizer.zero_grad(set_to_none=True)
-        loss, tokens = self._differentiated(epoch, index)
+        with nullcontext() if coupling is None else coupling.controls():
+            loss, tokens = self._differentiated(epoch, index)
         rate = learning_rate(optim, self.step, prepared.total_steps, prepared.steps_per_epoch)
+        rate *= damping
         norm, skipped = guarded_step(prepared.optimizer, loss.total, rate, optim.grad_clip)
         self.averages.add(_measurements(loss, norm), skipped)
+        if coupling is not None:
+            coupling.after_step(prepared.batch(epoch, index), loss)
         if prepared.average is not None:
             prepared.average.update(self.step)
         self.step += 1
@@ -203,12 +211,17 @@ class _Training:
         n = prepared.rows_of(index)
         shares = parts(n, prepared.world, prepared.config.parallel.micro_batch_size)
         losses: list[tuple[Part, Loss]] = []
+        deep = None if prepared.coupling is None else prepared.coupling.deep()
         for number, part in enumerate(shares, start=1):
             batch = prepared.batch(epoch, index, part.rows)
             seed = step_seed(self.config.seed, self.step, part.rows.start)
             self.generator.manual_seed(seed)
             work = functools.partial(
-                objective, batch=batch, config=prepared.config.loss, generator=self.generator
+                objective,
+                batch=batch,
+                config=prepared.config.loss,
+                generator=self.generator,
+                deep=deep,
             )
             loss = self.adding.add(part, work, self.precision, is_last=number == len(shares))
             losses.append((part, loss))
@@ -262,6 +275,7 @@ class _Training:
             skipped=measured.skipped,
             seconds=round(self.clock.seconds, 3),
             **measured.means,
+            **({} if self.prepared.coupling is None else self.prepared.coupling.measurements()),
         )
 
     @property
@@ -287,16 +301,12 @@ class _Training:
             seconds_left=self.clock.seconds_for(left * self._tokens_per_step),
             row=row,
         )
+        coupling = self.prepared.coupling
+        felt = coupling.epoch_counts() if epoch_ends and coupling is not None else {}
         for observer in self.observers:
             observer.on_step(event)
             if epoch_ends:
-                observer.on_epoch(EpochEvent(step=self.step, epoch=self.progress.epoch))
-
-
-def _precision(name: str, device: torch.device) -> torch.autocast:
-    """The context in which a step multiplies in the numbers that `--precision` means."""
-    half = name == "bf16" or (name == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16, enabled=half)
+                observer.on_epoch(EpochEvent(step=self.step, epoch=self.progress.epoch, graph=felt))
 
 
 def _due(step: int, every: int | None, otherwise: bool) -> bool:

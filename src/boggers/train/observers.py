@@ -1,6 +1,6 @@
 """What a training run tells whoever watches it: values, never text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -65,6 +65,9 @@ class EpochEvent:
     epoch: int
     """Epochs finished."""
 
+    graph: dict[str, float] = field(default_factory=dict)
+    """What the living graph felt in this epoch, by the original's column names; empty without."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
@@ -99,6 +102,8 @@ class FitResult:
 
     signal: int | None = None
     """The signal that this process got; another process of the run may have got it."""
+    notes: tuple[str, ...] = ()
+    """Sentences that a person should read."""
 
 
 class Observer(Protocol):

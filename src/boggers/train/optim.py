@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from boggers.errors import UserError
+from boggers.train.muon import Muon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,7 @@ class Optimizer:
         state: the moments of every weight, whichever of the two moves it.
     """
 
-    def __init__(self, adamw: torch.optim.AdamW, muon: torch.optim.Muon | None = None) -> None:
+    def __init__(self, adamw: torch.optim.AdamW, muon: Muon | None = None) -> None:
         self.adamw = adamw
         self.muon = muon
         self.param_groups: list[dict[str, Any]] = list(adamw.param_groups)
@@ -147,21 +148,8 @@ class Optimizer:
         # The fused kernel refuses by itself, by the mechanism that gradient scaling uses.
         self.adamw.found_inf = skipped  # type: ignore[attr-defined]
         self.adamw.step()
-        if self.muon is None:
-            return
-        if skipped is None:
-            self.muon.step()  # type: ignore[no-untyped-call]
-            return
-        matrices = [p for group in self.muon.param_groups for p in group["params"]]
-        for matrix in matrices:
-            self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix))
-        buffers = [self.state[matrix]["momentum_buffer"] for matrix in matrices]
-        moving = [_here(tensor) for tensor in (*matrices, *buffers)]
-        before = [tensor.detach().clone() for tensor in moving]
-        self.muon.step()  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            for tensor, old in zip(moving, before, strict=True):
-                tensor.copy_(torch.where(skipped.bool(), old, tensor))
+        if self.muon is not None:
+            self.muon.step(skipped=skipped)
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
@@ -206,7 +194,7 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     )
     if not matrices:
         return Optimizer(adamw)
-    muon = torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=decay)
+    muon = Muon(matrices, lr=config.muon_lr, weight_decay=decay)
     muon.param_groups[0]["scale"] = config.muon_lr / config.lr
     return Optimizer(adamw, muon)
 
@@ -259,11 +247,6 @@ def _by_kind(parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """The parameters spread over processes, and the others."""
     spread = [p for p in parameters if isinstance(p, DTensor)]
     return spread, [p for p in parameters if not isinstance(p, DTensor)]
-
-
-def _here(tensor: Tensor) -> Tensor:
-    """The part of a tensor that this process has; it shares its memory."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def _shape(config: OptimConfig, step: int, total: int) -> float:

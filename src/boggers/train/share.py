@@ -95,7 +95,10 @@ def open_door(model: Model, world: World, config: RunConfig, device: torch.devic
     if world.size == 1:
         return door.to(device)
     if config.parallel.strategy == "ddp":
-        return DistributedDataParallel(door.to(device), find_unused_parameters=True)
+        # Buffers are alike in all processes already; sent again, they would change under a gradient.
+        return DistributedDataParallel(
+            door.to(device), find_unused_parameters=True, broadcast_buffers=False
+        )
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 

@@ -50,6 +50,7 @@ class WholeWriter:
                 run.origin,
                 run.config.train.keep_checkpoints,
                 run.average,
+                run.coupling,
             )
         )
 
@@ -107,6 +108,8 @@ class ShardedWriter:
         checkpoint.sweep(prepared.run.checkpoints)
         hidden.mkdir(parents=True)
         save_shape(prepared.model, hidden)
+        if prepared.coupling is not None:
+            prepared.coupling.save(hidden)
         write_json(hidden / checkpoint.STATE, checkpoint.state(progress, prepared.origin))
 
     def _tensors(self) -> dict[str, Any]:
@@ -116,7 +119,8 @@ class ShardedWriter:
         tensors = {f"{WEIGHT}{name}": value for name, value in model.state_dict().items()}
         tensors |= {f"{MOMENT}{name}": value for name, value in slots.items()}
         if average is not None:
-            tensors |= {f"{AVERAGED}{name}": value for name, value in average.tensors().items()}
+            averaged = {**model.state_dict(), **average.tensors()}
+            tensors |= {f"{AVERAGED}{name}": value for name, value in averaged.items()}
         return {name: stored(value) for name, value in tensors.items()}
 
     def _complete(

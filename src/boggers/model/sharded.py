@@ -8,6 +8,7 @@ wrote. Reading and writing is `torch.distributed.checkpoint`; nothing in the fil
 """
 
 import logging
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,11 +67,14 @@ def read_shards(folder: Path, into: Mapping[str, Tensor]) -> None:
 
     alone = not torch.distributed.is_initialized()
     try:
-        load(
-            {name: stored(tensor) for name, tensor in into.items()},
-            storage_reader=reader(folder),
-            no_dist=alone,
-        )
+        with warnings.catch_warnings():
+            # One process may read what several wrote; torch asks whether that is meant.
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")
+            load(
+                {name: stored(tensor) for name, tensor in into.items()},
+                storage_reader=reader(folder),
+                no_dist=alone,
+            )
     except (OSError, SafetensorError) as error:
         raise UserError(_unreadable(folder, error)) from error
 

@@ -218,11 +218,11 @@ def guarded_step(
         both scalars on the device.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    groups = [group for group in _by_kind(parameters) if group]
-    norm = total_norm(groups)
+    kinds = [kind for kind in _by_kind(parameters) if kind]
+    norm = total_norm(kinds)
     if grad_clip is not None:
-        for group in groups:
-            torch.nn.utils.clip_grads_with_norm_(group, grad_clip, norm)
+        for kind in kinds:
+            torch.nn.utils.clip_grads_with_norm_(kind, grad_clip, norm)
     skipped = (~(torch.isfinite(loss.detach()) & torch.isfinite(norm))).to(torch.float32)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]
@@ -245,7 +245,7 @@ def total_norm(groups: Sequence[Sequence[Tensor]]) -> Tensor:
 
 def _by_kind(parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """The parameters spread over processes, and the others."""
-    spread = [p for p in parameters if isinstance(p, DTensor)]
+    spread: list[Tensor] = [p for p in parameters if isinstance(p, DTensor)]
     return spread, [p for p in parameters if not isinstance(p, DTensor)]
 
 

@@ -95,7 +95,7 @@ def open_door(model: Model, world: World, config: RunConfig, device: torch.devic
     if world.size == 1:
         return door.to(device)
     if config.parallel.strategy == "ddp":
-        # Buffers are alike in all processes already; sent again, they would change under a gradient.
+        # Buffers are alike everywhere; sent again, they would change under a gradient.
         return DistributedDataParallel(
             door.to(device), find_unused_parameters=True, broadcast_buffers=False
         )
@@ -117,7 +117,7 @@ def validated(door: nn.Module, world: World, validate: Callable[[Model], T]) -> 
     Where each process has the whole model the others wait. With FSDP all take part, since weights
     are gathered from all of them.
     """
-    if isinstance(door, Door | DistributedDataParallel):
+    if not _is_spread(door):
         model: Model = door.model if isinstance(door, Door) else door.module.model
         return world.told(lambda: validate(model))
     with torch.no_grad():
@@ -151,7 +151,7 @@ class Adding:
                 total, loss = cast("tuple[Tensor, Loss]", self._door(lambda m: _opened(work(m))))
             share = part.weight * self._world.size
             (total if share == 1.0 else total * share).backward()  # type: ignore[no-untyped-call]
-        if is_last and not isinstance(self._door, Door | DistributedDataParallel):
+        if is_last and _is_spread(self._door):
             self._add_up_scalars()
         return loss
 
@@ -172,7 +172,7 @@ class Adding:
             with nullcontext() if is_last else door.no_sync():
                 yield
             return
-        if not isinstance(door, Door):
+        if _is_spread(door):
             cast("FSDPModule", door).set_requires_gradient_sync(is_last)
         yield
 
@@ -194,6 +194,11 @@ class Adding:
             {name: next(names) for name in first.parts},
             {name: next(names) for name in first.settling},
         )
+
+
+def _is_spread(door: nn.Module) -> bool:
+    """Whether FSDP has spread the weights behind a door; it gives the door a class of its own."""
+    return type(door) not in (Door, DistributedDataParallel)
 
 
 def _opened(loss: Loss) -> tuple[Tensor, Loss]:

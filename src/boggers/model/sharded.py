@@ -67,14 +67,11 @@ def read_shards(folder: Path, into: Mapping[str, Tensor]) -> None:
 
     alone = not torch.distributed.is_initialized()
     try:
-        with warnings.catch_warnings():
-            # One process may read what several wrote; torch asks whether that is meant.
-            warnings.filterwarnings("ignore", "torch.distributed is disabled")
-            load(
-                {name: stored(tensor) for name, tensor in into.items()},
-                storage_reader=reader(folder),
-                no_dist=alone,
-            )
+        load(
+            {name: stored(tensor) for name, tensor in into.items()},
+            storage_reader=reader(folder),
+            no_dist=alone,
+        )
     except (OSError, SafetensorError) as error:
         raise UserError(_unreadable(folder, error)) from error
 
@@ -104,6 +101,7 @@ def reader(folder: Path) -> "HuggingFaceStorageReader":
     """What reads the safetensors files of a folder."""
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
+    _hush()
     return HuggingFaceStorageReader(str(folder))
 
 
@@ -111,8 +109,14 @@ def writer(folder: Path) -> "HuggingFaceStorageWriter":
     """What writes this process's part of the tensors into a folder."""
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 
-    logging.getLogger("torch.distributed.checkpoint").setLevel(logging.ERROR)
+    _hush()
     return HuggingFaceStorageWriter(str(folder), save_distributed=True)
+
+
+def _hush() -> None:
+    """Several processes or one: either is meant here, and torch need not ask."""
+    logging.getLogger("torch.distributed.checkpoint").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", "torch.distributed is disabled")
 
 
 def _unreadable(folder: Path, error: Exception) -> str:

@@ -118,10 +118,12 @@ def validated(door: nn.Module, world: World, validate: Callable[[Model], T]) -> 
     are gathered from all of them.
     """
     if not _is_spread(door):
-        model: Model = door.model if isinstance(door, Door) else door.module.model
-        return world.told(lambda: validate(model))
+        inner = door if isinstance(door, Door) else cast("Door", door.module)
+        return world.told(lambda: validate(inner.model))
     with torch.no_grad():
         found: T = door(validate)
+    # What was gathered stays where no gradient follows; it would be taken for the next weights.
+    cast("FSDPModule", door).reshard()
     return world.told(lambda: found)
 
 

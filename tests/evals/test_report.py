@@ -13,7 +13,8 @@ from boggers.data.config import DataConfig
 from boggers.data.tokens import tokenise
 from boggers.errors import UserError
 from boggers.evals.ngram import KneserNey, Unigram
-from boggers.evals.report import Baseline, Report, evaluate, render
+from boggers.evals.render import render
+from boggers.evals.report import Baseline, Report, evaluate
 from boggers.infer.engine import Engine
 from boggers.infer.score import score
 from boggers.model.window import WindowConfig

@@ -8,7 +8,8 @@ import tyro
 
 from boggers.cli.parse import parse
 from boggers.cli.relaxing import Relaxing
-from boggers.evals.report import evaluate, render
+from boggers.evals.render import render
+from boggers.evals.report import evaluate
 from boggers.files import write_json
 from boggers.train.run import choose_device
 

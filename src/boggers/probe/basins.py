@@ -117,7 +117,8 @@ def at_rest(places: Places, state: State) -> PerRow:
     """How far another relaxation would still move a state, as a share of its length, (N,)."""
     with torch.no_grad():
         away = (places.to_rest(state) - state).flatten(1).norm(dim=1)
-        return away / state.flatten(1).norm(dim=1)
+        share: PerRow = away / state.flatten(1).norm(dim=1)
+        return share
 
 
 def _labels(directions: Tensor) -> list[int]:

@@ -1,6 +1,5 @@
 """Is settling healthy? A verdict from where states end and how they still move."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,7 +25,7 @@ TURN = 0.5
 LAST_STILL = 1e-6
 """A last move shorter than this share of the state is rest, whatever comes next."""
 
-PLACES = 128
+PLACES = 64
 
 MEANINGS: dict[Verdict, str] = {
     "COLLAPSED": "different texts end in nearly the same state",
@@ -79,7 +78,7 @@ def diagnose(model: Model, ids: NDArray[Any], start: int, stop: int) -> Diagnosi
     Args:
         model: in evaluation mode.
         ids: a corpus, 1-D.
-        start, stop: where at most 128 places are taken, evenly spread over at most 4,096 tokens.
+        start, stop: where at most 64 places are taken, evenly spread over at most 4,096 tokens.
     """
     at = spread(start, min(stop, start + 4096), PLACES)
     if model.config.num_dynamics_steps == 0 or not at:
@@ -124,8 +123,15 @@ def judge(
         verdict = "OSCILLATING"
     elif drifting > 0.5:
         verdict = "DRIFT"
-    numbers: Sequence[Tensor | float] = (likeness, ratio, turn, oscillating, drifting)
-    return Diagnosis(verdict, *(float(number) for number in numbers), places)
+    return Diagnosis(
+        verdict=verdict,
+        likeness=float(likeness),
+        ratio=float(ratio),
+        turn=float(turn),
+        oscillating=float(oscillating),
+        drifting=float(drifting),
+        places=places,
+    )
 
 
 def _likeness(states: Tensor) -> float:

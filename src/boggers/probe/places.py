@@ -139,7 +139,8 @@ class WindowPlaces(Places):
         return self.system.energy(state)
 
     def read(self, state: State) -> Logits:
-        return self.model.read(state)
+        logits: Logits = self.model.read(state)
+        return logits
 
     def repeat(self, times: int) -> "WindowPlaces":
         return WindowPlaces(self.model, self.contexts.repeat_interleave(times, dim=0))
@@ -161,6 +162,7 @@ class _Carried:
     pasts: tuple[Past, ...]
 
     def __call__(self, state: State, step: int) -> State:
+        felt: State
         felt, _ = self.stage.coupling(state, self.pasts[step])
         share = 1.0 if self.stage.metric is None else self.stage.metric.share(step)
         return felt * share
@@ -246,7 +248,8 @@ class StreamPlaces(Places):
 
     def _downhill(self, state: State) -> State:
         slope = self.slopes[-1]
-        return slope.metric(slope.force(state, self.proposal), self.steps - 1)
+        move: State = slope.metric(slope.force(state, self.proposal), self.steps - 1)
+        return move
 
 
 def _stream_places(model: StreamModel, ids: NDArray[Any], at: Sequence[int]) -> StreamPlaces:

@@ -57,4 +57,5 @@ def spectral_radius(
             goes_on = length > TINY
             hessenberg[:, k + 1, k] = torch.where(goes_on, length, 0.0)
             basis.append(torch.where(goes_on[:, None], vector / length[:, None].clamp_min(TINY), 0))
-    return torch.linalg.eigvals(hessenberg).abs().amax(dim=1).to(state.dtype)
+    radius: Tensor = torch.linalg.eigvals(hessenberg).abs().amax(dim=1).to(state.dtype)
+    return radius

@@ -142,7 +142,7 @@ def draw(folder: Path, console: Console) -> None:
         return
     from boggers.cli.plot import draw_run
 
-    draw_run(folder)
+    draw_run(folder, inside=False)
 
 
 def _prepare(config: RunConfig, console: Console) -> Prepared:

@@ -84,7 +84,7 @@ def evaluate(
         run.folder, device, relax_steps=relax_steps, relax_tolerance=relax_tolerance
     )
     say("reading the text", None, None)
-    text = _text(run, engine, corpus)
+    text = held_out_text(run, engine, corpus)
     report = _measure(engine, run, text, corpus, full, samples, wave_cycle, say)
     usual = corpus is None and relax_steps is None and relax_tolerance is None
     if usual and (full or not _is_fuller(run.folder / EVALUATION, report)):
@@ -92,8 +92,12 @@ def evaluate(
     return report
 
 
-def _text(run: Run, engine: Engine, corpus: str | None) -> HeldOutText:
-    """The text to measure on, by the split that the run recorded."""
+def held_out_text(run: Run, engine: Engine, corpus: str | None = None) -> HeldOutText:
+    """The text to measure a run on: its held-out part as it was recorded, or all of another text.
+
+    Raises:
+        UserError: the run's text or its recorded split has changed, or nothing is held out.
+    """
     config = run.load_config()
     own = tokenise(config.data, engine.tokenizer)
     recorded = read_json(run.data_file)

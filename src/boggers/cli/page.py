@@ -69,34 +69,25 @@ def write_pictures(run: Path, scene: Scene | None, target: Path) -> None:
 
 
 def _add_uncertainty(page: Page, found: Uncertainty) -> None:
-    import plotly.graph_objects as go
-
     page.text(found.verdict)
     page.table(predictor_rows(found))
-    page.figure(
-        [
-            go.Scatter(
-                x=[float(share) for share in each.error_at],
-                y=list(each.error_at.values()),
-                mode="lines+markers",
-                name=name,
-            )
+    page.curves(
+        {
+            name: ([float(share) for share in each.error_at], list(each.error_at.values()))
             for name, each in found.predictors.items()
-        ],
+        },
         title="Errors among the surest tokens",
         across="share of tokens answered",
         up="share of them wrong",
     )
-    page.figure(
-        [
-            go.Scatter(x=[0, 1], y=[0, 1], mode="lines", name="calibrated", line={"dash": "dot"}),
-            go.Scatter(
-                x=[part.confidence for part in found.bins],
-                y=[part.accuracy for part in found.bins],
-                mode="lines+markers",
-                name="this run",
+    page.curves(
+        {
+            "calibrated": ([0.0, 1.0], [0.0, 1.0]),
+            "this run": (
+                [part.confidence for part in found.bins],
+                [part.accuracy for part in found.bins],
             ),
-        ],
+        },
         title=f"Calibration, expected error {found.ece:.4f}",
         across="probability of the likeliest token",
         up="share of them right",
@@ -124,10 +115,10 @@ def _add_attractors(page: Page, report: Report) -> None:
         page.table(rows)
     if inside.traces:
         page.heading("Which patterns pulled")
-        rows = [("text before", "predicted", "pattern", "nats", "votes for", "woken by")]
+        traced = [("text before", "predicted", "pattern", "nats", "votes for", "woken by")]
         for trace in inside.traces:
             for pattern in trace.patterns:
-                rows.append(
+                traced.append(
                     (
                         f"…{trace.context[-40:]}",
                         repr(trace.predicted),
@@ -137,7 +128,7 @@ def _add_attractors(page: Page, report: Report) -> None:
                         " | ".join(f"…{context[-40:]}" for context in pattern.contexts),
                     )
                 )
-        page.table(rows)
+        page.table(traced)
     if inside.timescales:
         page.heading("Timescales")
         page.table(

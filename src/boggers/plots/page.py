@@ -100,6 +100,23 @@ class Page:
         self.parts.append(picture.to_html(full_html=False, include_plotlyjs=library, div_id=name))
         self.figures += 1
 
+    def curves(
+        self,
+        curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+        *,
+        title: str,
+        across: str,
+        up: str,
+    ) -> None:
+        """Lines by name, each of places across and up."""
+        import plotly.graph_objects as go
+
+        traces = [
+            go.Scatter(x=list(xs), y=list(ys), mode="lines+markers", name=name)
+            for name, (xs, ys) in curves.items()
+        ]
+        self.figure(traces, title=title, across=across, up=up)
+
     def words(self, words: Sequence[tuple[str, float, str]], colour: str) -> None:
         """Text whose tokens stand on grounds from 0 (white) to 1 (full colour), with notes."""
         red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))

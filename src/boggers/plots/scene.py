@@ -109,7 +109,8 @@ def _plane_of(states: Tensor) -> tuple[Any, tuple[float, float]]:
     share = squares / lengths.square().sum().clamp_min(1e-30)
 
     def project(rows: Tensor) -> Tensor:
-        return (rows - centre) @ axes.t()
+        placed: Tensor = (rows - centre) @ axes.t()
+        return placed
 
     return project, (float(share[0]), float(share[1]))
 

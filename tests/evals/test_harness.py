@@ -32,9 +32,7 @@ def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "tasks"
     folder.mkdir()
     (folder / "text.jsonl").write_text(json.dumps({"page": story(120, seed=9)}) + "\n")
-    pairs = [
-        {"good": f"the Fox sees a hill {i}", "bad": f"zqx#{i} ~~ %%^ @"} for i in range(8)
-    ]
+    pairs = [{"good": f"the Fox sees a hill {i}", "bad": f"zqx#{i} ~~ %%^ @"} for i in range(8)]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     (folder / "text.yaml").write_text(
         f"""

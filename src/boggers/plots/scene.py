@@ -13,7 +13,7 @@ from torch import Tensor
 from boggers.errors import UserError
 from boggers.infer.engine import Engine
 from boggers.infer.score import predictions, token_nats
-from boggers.probe.places import Places, places_in, spread
+from boggers.probe.places import places_in, spread
 from boggers.probe.plane import Plane, energy_plane
 from boggers.probe.timescales import Loss, knock_out
 
@@ -95,7 +95,8 @@ def scene(
 
 def _seen(state: Tensor) -> Tensor:
     """States (N, P, D) as they are read: whatever their length, side by side; (N, P·D)."""
-    return (state / state.norm(dim=-1, keepdim=True).clamp_min(1e-12)).flatten(1).double().cpu()
+    unit: Tensor = state / state.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    return unit.flatten(1).double().cpu()
 
 
 def _plane_of(states: Tensor) -> tuple[Any, tuple[float, float]]:
@@ -146,8 +147,3 @@ def visible(text: str) -> str:
 def settles(engine: Engine) -> bool:
     """Whether there is anything to look into."""
     return engine.model.config.num_dynamics_steps > 0
-
-
-def all_places(engine: Engine, ids: list[int]) -> Places:
-    """The place behind a text of ids."""
-    return places_in(engine.model, np.array([*ids, 0]), [len(ids)])

@@ -69,4 +69,3 @@ def test_figures_are_written_as_asked(tmp_path: Path) -> None:
             figure(root, run, name, how)
     with pytest.raises(UserError, match="Mend the mark"):
         filled("<!-- figure one val_bpb -->1<!-- end -->", root)
-

@@ -185,7 +185,8 @@ def _by_stretches(
 ) -> Iterator[Predicted]:
     """One stretch of text after another, each read with the state that the last one left."""
     device = model.embedding.device
-    begin = max(0, start - STRETCH)
+    # Only the first id of a corpus has nothing before it and is read twice, to predict itself.
+    begin = max(min(1, start), start - STRETCH)
     state = model.start(1, steps)
     for first in range(begin, stop, STRETCH):
         last = min(first + STRETCH, stop)

@@ -256,13 +256,13 @@ def _stream_places(model: StreamModel, ids: NDArray[Any], at: Sequence[int]) -> 
     """Reads the text up to each place and keeps the past of its last token."""
     device = model.embedding.device
     state = model.start(1)
-    done = max(0, at[0] - STRETCH)
+    done = max(1, at[0] - STRETCH)
     pasts: list[StreamState] = []
     for place in at:
-        # As in scoring: what predicts ids[t] is ids[t - 1], and ids[0] comes twice.
+        # What predicts ids[t] is ids[t - 1]: it is the position itself and not past yet.
         for first in range(done, place, STRETCH):
-            read = np.arange(first, min(first + STRETCH, place)) - 1
-            tokens = torch.from_numpy(ids[read.clip(0)].astype(np.int64)).to(device)
+            read = ids[first - 1 : min(first + STRETCH, place) - 1]
+            tokens = torch.from_numpy(read.astype(np.int64)).to(device)
             _, state = model.prefill(tokens[None], state)
         done = place
         pasts.append(state)

@@ -1,6 +1,7 @@
 """What the first page claims is what recorded runs gave."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from boggers.cli.claims import main
 from boggers.errors import UserError
 from boggers.evals.claims import figure, filled, marked
+from boggers.evals.report import evaluate
 from boggers.files import read_json
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +54,24 @@ def test_a_stale_figure_is_found_and_mended(
     assert main([], root) == 0
     assert "-->1.235<!--" in (root / "README.md").read_text()
     assert main(["--check"], root) == 0
+
+
+def test_a_record_quotes_no_text(
+    any_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(any_run, tmp_path / "run")
+    (tmp_path / "README.md").write_text("<!-- figure new params , -->0<!-- end -->")
+    evaluate(run, full=False)
+    assert main(["--record", str(run), "new"], tmp_path) == 1
+    assert "needs a full report" in capsys.readouterr().err
+    evaluate(run, samples=1)
+    assert main(["--record", str(run), "new"], tmp_path) == 0
+    written = (tmp_path / "docs" / "runs" / "new" / "eval.json").read_text()
+    assert "hill" not in written
+    assert json.loads(written)["inside"]["attractors"]["count"] >= 1
+    assert (tmp_path / "docs" / "runs" / "new" / "config.json").is_file()
+    assert "-->0<!--" not in (tmp_path / "README.md").read_text()
+    assert main(["--record"], tmp_path) == 2
 
 
 def test_figures_are_written_as_asked(tmp_path: Path) -> None:

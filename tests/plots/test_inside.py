@@ -23,7 +23,7 @@ from boggers.probe.pair import compare
 
 UNIT = re.compile(
     r"\(.+\)|bits per byte|nats|tokens|step|epoch|row|second|dimensionless|share|cosine|count|"
-    r"state units|per step|rate|energy|channel|position|character|line|main direction"
+    r"state units|per step|rate|energy|channel|position|character|line|main direction|^s$"
 )
 
 

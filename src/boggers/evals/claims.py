@@ -14,11 +14,14 @@ from typing import Any
 
 from boggers.errors import UserError
 from boggers.evals.report import EVALUATION
-from boggers.files import read_json
+from boggers.files import read_json, write_json
+from boggers.train.run import Run
 
 RECORDED = Path("docs") / "runs"
 MARK = re.compile(r"(<!-- figure (\S+) (\S+) (\S+) -->)(.*?)(<!-- end -->)", re.DOTALL)
 OPENING = "<!-- figure "
+QUOTING = (("generation", "examples"), ("attractors", "examples"), (None, "traces"))
+"""Where the inside of a report quotes text."""
 
 
 def filled(text: str, root: Path) -> str:
@@ -63,6 +66,30 @@ def figure(root: Path, run: str, name: str, how: str) -> str:
         return format(value, how)
     except ValueError as error:
         raise UserError(f"{name} of {run} cannot be written as {how!r}: {error}.") from error
+
+
+def record(run: Path, name: str, root: Path) -> Path:
+    """Keep a run's figures and settings in `docs/runs`; returns the folder.
+
+    What quotes the text that the run was measured on is left out: it is not ours to publish.
+
+    Raises:
+        UserError: the run has no full report, or one that is not to be believed.
+    """
+    report = read_json(run / EVALUATION)
+    if report.get("inside") is None or report["leaks"]:
+        raise UserError(
+            f"A record needs a full report without leaks, but {run / EVALUATION} is none. Make one "
+            f"with: boggers eval {run}"
+        )
+    for part, quoting in QUOTING:
+        home = report["inside"] if part is None else report["inside"][part]
+        if home is not None:
+            home.pop(quoting, None)
+    folder = root / RECORDED / name
+    write_json(folder / EVALUATION, report)
+    write_json(folder / Run(run).config_file.name, Run(run).load_config().to_json())
+    return folder
 
 
 def marked(text: str) -> list[tuple[str, str]]:

@@ -199,8 +199,8 @@ def test_comparing_on_the_command_line(
     argv = ["compare", str(any_run), "a Fox", "a hill", "--out", str(out), "--device", "cpu"]
     assert main([*argv, "--json", str(tmp_path / "pair.json")]) == 0
     said = capsys.readouterr().out
-    for word in ("distance", "cosine", "Jensen–Shannon", "a Fox", "HEALTHY"):
-        assert word in said or "DRIFT" in said or "OSCILLATING" in said
+    for word in ("distance", "cosine", "Jensen–Shannon", "a Fox", "(two places)"):
+        assert word in said
     assert out.with_suffix(".png").is_file()
     assert (tmp_path / "pair.json").is_file()
 

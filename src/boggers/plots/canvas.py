@@ -68,7 +68,7 @@ def save(figure: Any, path: Path) -> list[Path]:
 
     for axes in figure.axes:
         named = axes.get_ylabel() and (axes.get_xlabel() or axes.get_label() == "<colorbar>")
-        assert named or not axes.axison, f"{axes.get_title()} has an axis without a name"
+        assert named or not axes.axison, f"{axes.get_title(loc='left')} has an axis without a name"
     written = []
     for suffix, options in ((".png", {"dpi": 150}), (".svg", {"metadata": {"Date": None}})):
         buffer = io.BytesIO()

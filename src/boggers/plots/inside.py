@@ -6,7 +6,7 @@ from typing import Any
 from boggers.plots.canvas import COLOURS, GRID, INK, canvas, save
 from boggers.plots.scene import OTHERS, Scene, Word, visible
 
-COLUMNS = 58
+COLUMNS = 110
 """Characters a line of heat-mapped text."""
 
 LINES = 14
@@ -97,7 +97,7 @@ def draw_text(scene: Scene, target: Path) -> list[Path]:
                 )
         axes.set(
             title=f"Surprise at each token, white 0 to full colour {most:.1f} nats",
-            xlim=(0, COLUMNS + 6),
+            xlim=(0, COLUMNS + 8),
             ylim=(-len(lines) + 0.4, 0.6),
             xlabel="characters of the line",
             ylabel="line of the text",
@@ -138,7 +138,7 @@ def colour_of(scene: Scene, name: str) -> str:
 
 
 def laid_out(words: list[Word]) -> list[list[tuple[int, Word]]]:
-    """Words in lines of about 58 characters, each with the column that it begins at."""
+    """Words in lines of about 110 characters, each with the column that it begins at."""
     lines: list[list[tuple[int, Word]]] = [[]]
     column = 0
     for word in words:

@@ -18,7 +18,7 @@ from boggers.probe.plane import Plane, energy_plane
 from boggers.probe.timescales import Loss, knock_out
 
 DOTS, PATHS = 400, 12
-WORDS = 160
+WORDS = 320
 REACH = 4096
 KNOCK_OUT_TOKENS = 4096
 GROUPS = 5

@@ -16,7 +16,7 @@ Verdict = Literal["COLLAPSED", "OSCILLATING", "DRIFT", "HEALTHY"]
 ALIKE = 0.95
 """Mean cosine between the settled states of different places from which they count as one."""
 
-RESTLESS = 0.9
+RESTLESS = 0.95
 """A next move at least this share of the last one has not become smaller."""
 
 TURN = 0.5
@@ -42,8 +42,8 @@ class Diagnosis:
     With Δ the last move of a place's settling and Δ' the one that would come next:
 
         COLLAPSED     mean cosine between the end states of different places ≥ 0.95
-        OSCILLATING   at most places ‖Δ'‖ ≥ 0.9 ‖Δ‖ and cos(Δ', Δ) ≤ -0.5
-        DRIFT         at most places ‖Δ'‖ ≥ 0.9 ‖Δ‖ and cos(Δ', Δ) ≥ 0.5
+        OSCILLATING   at most places ‖Δ'‖ ≥ 0.95 ‖Δ‖ and cos(Δ', Δ) ≤ -0.5
+        DRIFT         at most places ‖Δ'‖ ≥ 0.95 ‖Δ‖ and cos(Δ', Δ) ≥ 0.5
         HEALTHY       otherwise; the first that holds is the verdict
 
     Attributes:

@@ -90,8 +90,8 @@ def score(
 
     A window model sees the W tokens before; where the corpus has fewer, its first id is repeated
     to the left. A stream model reads on through the whole stretch, beginning 4,096 tokens before
-    it, so every token is predicted from a past that has no edge; the first id of a corpus is
-    predicted from itself.
+    it, so every token is predicted from a past that has no edge; the first id of a corpus, where it
+    is asked for, is predicted from itself.
 
     Args:
         model: in evaluation mode.

@@ -114,9 +114,10 @@ class WaveCycle:
     * Evolve: where an edge broke, a free node grows between its ends with the edge's weight to
       either; at rest it stands half-way and each half carries half of the gap.
 
-    Why it ends: an edge of generation g, that is the outcome of g breaks in a row, spans at most
-    R/2^g at rest, where R is the range of activations and bases. None of generation
-    ⌈log₂(R / break_gap)⌉ or more breaks, so E edges break at most E (2^G - 1) times in all.
+    Why it ends: what has grown out of an edge by g breaks in a row is of generation g, and nothing
+    of generation G = ⌈log₂(R / break_gap)⌉ breaks, R the range of activations and bases. So E edges
+    break at most E (2^G - 1) times in all. Nor is anything strained then: the pieces of one edge
+    share its gap evenly at rest, and 2^G pieces have at most R/2^G ≤ `break_gap` each.
 
     Args:
         rule: how.
@@ -157,7 +158,7 @@ def relax(graph: LivingGraph, rule: CycleRule) -> Relaxed:
     moved = math.inf
     for done in range(1, rule.relax_ticks + 1):
         before = activation.copy()
-        graph.step()
+        graph.advance()
         activation *= kept
         activation += towards
         moved = largest_change(before, activation)

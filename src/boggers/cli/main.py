@@ -15,6 +15,8 @@ from boggers.version import __version__
 VERBS = {
     "train": "Train a model on a text; everything it makes goes into one folder, the run.",
     "generate": "Continue a prompt with a trained run.",
+    "serve": "Serve a trained run behind OpenAI's interface, with a page that shows it settle.",
+    "chat": "Talk with a trained run and watch its tension.",
     "eval": "Measure a run on text that it has not seen, beside n-gram models of the same text.",
     "corpus": "Look at a text, or make a synthetic one.",
     "tokenizer": "Train a tokenizer on a text, or see how one cuts a text.",

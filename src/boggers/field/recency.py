@@ -39,6 +39,8 @@ class Recency(nn.Module):
         self.vocab_size = vocab_size
         self.weight = nn.Parameter(torch.zeros(len(SPANS) * state_dim))
         self.bias = nn.Parameter(torch.zeros(len(SPANS)))
+        self.spans: Tensor
+        self.register_buffer("spans", torch.tensor(SPANS), persistent=False)
 
     def start(self, rows: int) -> Counts:
         """The counts of `rows` texts of which nothing has been read."""
@@ -66,10 +68,9 @@ class Recency(nn.Module):
             since = ages[:, None] - ages
             faded = torch.where(since >= 0, self._fading(since.clamp_min(0)), 0.0)
             values = torch.einsum("btr,rtj->btj", here, faded).to(logits.dtype)
-            into = said[:, None, :].expand(-1, length, -1)
             # A part of the logits changed in place costs a copy of them all in the backward pass.
             part = logits if length == tokens.shape[1] else logits[:, block]
-            part.scatter_add_(2, into, values)
+            self._add_at(part, said, values)
             if before is not None:
                 carried = here * self._fading(ages + 1).T
                 part.baddbmm_(carried.to(logits.dtype), before.to(logits.dtype))
@@ -88,9 +89,24 @@ class Recency(nn.Module):
         length = tokens.shape[1]
         left = self._fading(torch.arange(length - 1, -1, -1, device=tokens.device))
         counts = self.start(len(tokens)) if before is None else before
-        counts = counts * self._fading(torch.tensor([length], device=tokens.device))
-        into = tokens[:, None, :].expand(-1, len(SPANS), -1)
-        return counts.scatter_add(2, into, left.expand(len(tokens), -1, -1))
+        # A number made on the device: one that is sent there would keep the host waiting.
+        counts = counts * self._fading(torch.full((1,), length, device=tokens.device))
+        return self._add_at(counts, tokens, left.expand(len(tokens), -1, -1))
+
+    def _add_at(
+        self, rows: Float[Tensor, "B P V"], tokens: Ids, values: Float[Tensor, "B P T"]
+    ) -> Float[Tensor, "B P V"]:
+        """The rows, changed in place: Σ_j values_j is added at the tokens that they belong to.
+
+        An accelerator adds numbers that meet in one place in any order, so that the same text
+        would not give the same bits twice; a product with one-hot rows adds them in one.
+        """
+        if rows.device.type == "cpu" or tokens.shape[1] == 1:
+            return rows.scatter_add_(2, tokens[:, None, :].expand(-1, rows.shape[1], -1), values)
+        one_hot = torch.zeros(
+            (*tokens.shape, self.vocab_size), dtype=rows.dtype, device=rows.device
+        )
+        return rows.baddbmm_(values, one_hot.scatter_(2, tokens[..., None], 1.0))
 
     def _drive(self, unit: Stream) -> Tensor:
         """w·n/√D + b at every place, (B, T, R)."""
@@ -102,5 +118,4 @@ class Recency(nn.Module):
     def _fading(self, ages: Tensor) -> Tensor:
         """e^(-age/τ_r), (R, …)."""
         kind = torch.promote_types(self.bias.dtype, torch.float32)
-        spans = torch.tensor(SPANS, dtype=kind, device=ages.device)
-        return torch.exp(-ages / spans.view(-1, *[1] * ages.ndim))
+        return torch.exp(-ages / self.spans.to(kind).view(-1, *[1] * ages.ndim))

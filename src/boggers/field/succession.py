@@ -116,7 +116,12 @@ class Succession(nn.Module):
         drive = F.linear(unit, gate) / math.sqrt(unit.shape[-1]) + self.strength
         weight = F.softplus(drive + self.resonance * suits)
         weight = torch.where(named < 0, 0.0, weight).to(logits.dtype)
-        return logits.scatter_add_(2, token, weight)
+        # One order after another: where two name the same token, an accelerator would add them in
+        # any order, and the same text would not give the same bits twice.
+        for order in range(self.orders):
+            each = slice(order, order + 1)
+            logits = logits.scatter_add_(2, token[..., each], weight[..., each])
+        return logits
 
     def _contexts(self, text: Ids) -> Int64[Tensor, "B O P"]:
         """A hash of the latest 1 … O tokens at the last place of `latest` and all after it."""

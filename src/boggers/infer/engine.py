@@ -97,11 +97,11 @@ class Engine:
         generators = [torch.Generator().manual_seed(seed)]
         sampling = sampling or Sampling()
         decoder = decoder_for(self.model)
-        for _ in range(max_tokens):
+        for written in range(max_tokens):
             with torch.inference_mode():
                 logits = decoder.follow([ids]) if pulse is None else pulse.follow(ids)
             now = sampling if pulse is None else pulse.sampling(sampling)
-            token = next_ids(logits, [ids], now, generators)[0]
+            token = next_ids(logits, [ids], now, generators, [written])[0]
             if sampling.stop_at_separator and token == self.tokenizer.separator_id:
                 break
             ids.append(token)
@@ -147,13 +147,14 @@ class Engine:
         sampling = sampling or Sampling()
         going = list(range(len(rows)))
         decoder = decoder_for(self.model)
-        for _ in range(max_tokens):
+        for written in range(max_tokens):
             if not going:
                 break
             texts = [rows[i] for i in going]
             with torch.inference_mode():
                 logits = decoder.follow(texts)
-            drawn = next_ids(logits, texts, sampling, [generators[i] for i in going])
+            own = [written] * len(going)
+            drawn = next_ids(logits, texts, sampling, [generators[i] for i in going], own)
             ended = self.tokenizer.separator_id if sampling.stop_at_separator else None
             kept = [place for place, token in enumerate(drawn) if token != ended]
             for place in kept:

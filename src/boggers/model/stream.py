@@ -1,7 +1,9 @@
 """The stream model: every position feels its fading past, settles, and predicts what follows."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +29,7 @@ from boggers.model.dropout import drop
 from boggers.model.size import ParameterCounts, count_parameters
 from boggers.model.stream_config import StreamConfig as StreamConfig
 from boggers.model.stream_state import StreamState as StreamState
-from boggers.model.text_memory import TextMemory
+from boggers.model.text_memory import Heard, TextMemory
 from boggers.shapes import Logits, Stream
 
 TABLE_SCALE = 0.02
@@ -41,12 +43,15 @@ class StreamReading:
     """What a stretch of tokens came to.
 
     Attributes:
-        logits: (B, T, V), of the token after each position.
+        states: (B, T, D), where the positions rest.
+        logits: (B, T, V), of the token after each position; or (B, 1, V) or (B, 0, V), if only the
+            last position or none was to be read.
         settled: how each stage's positions came to rest, in order; empty with K = 0.
         state: the past of the token that comes next.
     """
 
-    logits: Float[Tensor, "B T V"]
+    states: Stream
+    logits: Float[Tensor, "B P V"]
     settled: tuple[Settling, ...]
     state: StreamState
 
@@ -137,6 +142,9 @@ class StreamModel(nn.Module):
         generator: torch.Generator | None = None,
         keep_energy: bool = False,
         keep_path: bool = False,
+        tolerance: float | None = None,
+        bias: Memory | None = None,
+        reads: Literal["all", "last", "none"] = "all",
     ) -> StreamReading:
         """Read a stretch of B texts.
 
@@ -147,6 +155,9 @@ class StreamModel(nn.Module):
             generator: noise of breaks, and of dropout and random steps in training mode.
             keep_energy: measure the energy of every position at every step.
             keep_path: return the states at every step.
+            tolerance: when a position rests, instead of the configured tolerance.
+            bias: an energy added to that of the last stage, whose states are read.
+            reads: which positions to read: all, the last or none.
 
         Raises:
             UserError: the state belongs to other texts or another model, noise is needed and no
@@ -155,26 +166,45 @@ class StreamModel(nn.Module):
         taken = self._taken(steps, generator)
         past = self._past(len(tokens), state, taken)
         states, settled, pasts = self._settle(
-            tokens, past, taken, generator, keep_energy=keep_energy, keep_path=keep_path
+            tokens,
+            past,
+            taken,
+            generator,
+            keep_energy=keep_energy,
+            keep_path=keep_path,
+            tolerance=tolerance,
+            bias=bias,
         )
-        logits, after = self._told(states, tokens, past, pasts, fresh=state is None)
-        return StreamReading(logits, settled, after)
+        first = {"all": 0, "last": -1, "none": tokens.shape[1]}[reads]
+        logits, heard = self.read_text(states[:, first:], tokens, past, fresh=state is None)
+        return StreamReading(states, logits, settled, StreamState(pasts, heard))
 
-    def _told(
+    def read_text(
         self,
         states: Float[Tensor, "B P D"],
         tokens: Text,
         past: StreamState,
-        pasts: tuple[Past, ...],
         *,
         fresh: bool = False,
-    ) -> tuple[Float[Tensor, "B P V"], StreamState]:
-        """Logits of the last P positions, the text's own suggestions included; and what is kept."""
+    ) -> tuple[Float[Tensor, "B P V"], Heard]:
+        """Logits where the last P of these positions rest so, the text's suggestions included.
+
+        Args:
+            states: at all T positions, the last or none.
+            tokens: (B, T), what was read there.
+            past: what was before them.
+            fresh: nothing was; a shorter way to the same.
+
+        Returns:
+            The logits, and what is remembered of the tokens after these.
+        """
         unit = unit_rms(states)
+        logits = F.linear(unit, self.embedding)
+        heard: Heard
         logits, heard = self.text_memory(
-            F.linear(unit, self.embedding), unit, tokens, past.heard, self.embedding, fresh=fresh
+            logits, unit, tokens, past.heard, self.embedding, fresh=fresh
         )
-        return logits, StreamState(pasts, heard)
+        return logits, heard
 
     def _taken(self, steps: int | None, generator: torch.Generator | None) -> int:
         """Relaxation steps of a stretch."""
@@ -200,6 +230,8 @@ class StreamModel(nn.Module):
         *,
         keep_energy: bool = False,
         keep_path: bool = False,
+        tolerance: float | None = None,
+        bias: Memory | None = None,
     ) -> tuple[Stream, tuple[Settling, ...], tuple[Past, ...]]:
         """The states of all positions, how they settled and the past of each stage after them."""
         states = unit_rms(F.embedding(tokens, self.embedding))
@@ -213,7 +245,9 @@ class StreamModel(nn.Module):
         for number, stage in enumerate(self._stages()):
             before = past.pasts[number * each : (number + 1) * each]
             carried = _Carried(stage, before, held if isinstance(held, Tensor) else None)
-            slope = self._slope(stage, held if isinstance(held, HoldWell) else None)
+            last = number == self.config.num_stages - 1
+            added = [held if isinstance(held, HoldWell) else None, bias if last else None]
+            slope = self._slope(stage, added, tolerance)
             if slope is None or taken == 0:  # feel the past once, settle in nothing
                 states = states + carried(states, 0)
             else:
@@ -237,12 +271,10 @@ class StreamModel(nn.Module):
         self, tokens: Text, state: StreamState | None = None, *, steps: int | None = None
     ) -> tuple[Logits, StreamState]:
         """Read a stretch of B texts and return the logits (B, V) of what follows it."""
-        quiet = _quiet(tokens.device)
-        taken = self._taken(steps, quiet)
-        past = self._past(len(tokens), state, taken)
-        states, _, pasts = self._settle(tokens, past, taken, quiet)
-        logits, after = self._told(states[:, -1:], tokens, past, pasts)
-        return logits[:, 0], after
+        reading = self(
+            tokens, state=state, steps=steps, generator=_quiet(tokens.device), reads="last"
+        )
+        return reading.logits[:, 0], reading.state
 
     def step(
         self, token: Int64[Tensor, " B"], state: StreamState, *, steps: int | None = None
@@ -279,20 +311,25 @@ class StreamModel(nn.Module):
             return strength[..., None]
         return HoldWell(states, strength)
 
-    def _slope(self, stage: Stage, held: HoldWell | None = None) -> Slope | None:
+    def _slope(
+        self,
+        stage: Stage,
+        added: Sequence[Memory | None] = (),
+        tolerance: float | None = None,
+    ) -> Slope | None:
         config = self.config
         if stage.memory is None or stage.metric is None:
             return None
         terms: list[Memory] = [stage.memory]
         if config.anchor_strength:
             terms.append(AnchorWell(self._anchors(), config.anchor_strength))
-        if held is not None:
-            terms.append(held)
+        terms += [term for term in added if term is not None]
+        rests = config.relax_tolerance if tolerance is None else tolerance
         return Slope(
             terms=terms,
             metric=stage.metric,
             guarded=config.descent,
-            tolerance=config.relax_tolerance or None,
+            tolerance=rests or None,
             breaks=config.break_rule,
         )
 

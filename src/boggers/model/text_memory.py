@@ -84,7 +84,7 @@ class TextMemory(nn.Module):
         """The logits, changed in place, and what is remembered after these tokens.
 
         Args:
-            logits: (B, P, V) at the last P of the T positions: all of them or one.
+            logits: (B, P, V) at the last P of the T positions: all of them, one or none.
             unit: (B, P, D), the settled states there at length √D.
             tokens: (B, T).
             before: what is remembered of what came before them.
@@ -96,10 +96,11 @@ class TextMemory(nn.Module):
         if self.succession is not None:
             latest = before.latest[:, before.latest.shape[1] - self.succession.orders :]
             named, followers = self.succession.recall(tokens, latest, before.followers)
-            logits = self.succession.add(logits, unit, named[:, -places:], embedding)
+            named = named[:, tokens.shape[1] - places :]
+            logits = self.succession.add(logits, unit, named, embedding)
         if self.recency is not None:
             counts = self.recency.after(tokens, before.counts)
-            if places < tokens.shape[1] or places == 1:
+            if places < tokens.shape[1] or places == 1:  # at most one, the last
                 logits = self.recency.add_now(logits, unit, counts)
             else:
                 known = None if fresh else before.counts

@@ -29,6 +29,7 @@ from boggers.train.observers import (
     Validation,
 )
 from boggers.train.optim import guarded_step, learning_rate
+from boggers.train.precision import products_in
 from boggers.train.prepare import Prepared, Validate
 
 
@@ -80,7 +81,7 @@ class _Training:
         self.checkpoint = checkpoint.step_folder(prepared.run.checkpoints, self.step)
         self.validation: Validation | None = None
         self.generator = torch.Generator(device=prepared.device)
-        self.precision = _precision(self.config.precision, prepared.device)
+        self.precision = products_in(self.config.precision, prepared.device)
         self.averages = Averages(
             prepared.device,
             self.progress.sums,
@@ -270,12 +271,6 @@ class _Training:
             observer.on_step(event)
             if epoch_ends:
                 observer.on_epoch(EpochEvent(step=self.step, epoch=self.progress.epoch, graph=felt))
-
-
-def _precision(name: str, device: torch.device) -> torch.autocast:
-    """The context in which a step multiplies in the numbers that `--precision` means."""
-    half = name == "bf16" or (name == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16, enabled=half)
 
 
 def _due(step: int, every: int | None, otherwise: bool) -> bool:

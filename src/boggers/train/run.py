@@ -20,6 +20,7 @@ from boggers.text.config import TextConfig
 from boggers.train.graph_config import GraphConfig
 from boggers.train.objective import LossConfig
 from boggers.train.optim import OptimConfig
+from boggers.train.precision import Precision
 from boggers.train.typed_json import from_json, to_json
 
 
@@ -49,7 +50,7 @@ class TrainConfig:
     device: str = "auto"
     """auto (CUDA if there is one, else the processor), cpu, cuda, cuda:1, mps."""
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     """Numbers in which training multiplies: bf16 keeps weights, sums and losses in fp32; auto is
     bf16 on CUDA and fp32 elsewhere."""
 

@@ -129,14 +129,13 @@ class WaveCycle:
     def run_once(self, graph: LivingGraph) -> Cycle:
         """One cycle."""
         clock, rule = _Clock(graph), self.rule
-        graph.propagate()
-        first = clock.stage("propagate", 1)
+        first = clock.stage("propagate", 1, graph.propagate().tension)
         relaxed = relax(graph, rule)
         second = clock.stage("relax", relaxed.ticks)
         broken = break_strained(graph, rule) if relaxed.at_rest else []
-        third = clock.stage("break", len(broken))
+        third = clock.stage("break", len(broken), second.tension)  # which knows no edges
         evolved = evolve_between(graph, broken)
-        fourth = clock.stage("evolve", len(evolved))
+        fourth = clock.stage("evolve", len(evolved), None if evolved else third.tension)
         stages = (first, second, third, fourth)
         return Cycle(stages, tuple(broken), tuple(evolved), relaxed.moved, relaxed.at_rest)
 
@@ -155,9 +154,9 @@ def relax(graph: LivingGraph, rule: CycleRule) -> Relaxed:
     activation = graph.activation
     pull = rule.pull * graph.stability
     kept, towards = 1.0 - pull, pull * graph.base
-    moved = math.inf
+    moved, before = math.inf, np.empty_like(activation)
     for done in range(1, rule.relax_ticks + 1):
-        before = activation.copy()
+        np.copyto(before, activation)
         graph.advance()
         activation *= kept
         activation += towards
@@ -227,8 +226,13 @@ class _Clock:
         self.graph = graph
         self.begun = time.perf_counter()
 
-    def stage(self, name: Literal["propagate", "relax", "break", "evolve"], done: int) -> Stage:
+    def stage(
+        self,
+        name: Literal["propagate", "relax", "break", "evolve"],
+        done: int,
+        tension: float | None = None,
+    ) -> Stage:
         spent = time.perf_counter() - self.begun
-        stage = Stage(name, self.graph.tension(), done, spent)
+        stage = Stage(name, self.graph.tension() if tension is None else tension, done, spent)
         self.begun = time.perf_counter()
         return stage

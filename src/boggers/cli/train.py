@@ -12,7 +12,8 @@ from rich.progress import Progress
 from boggers.cli.configuration import read_configuration
 from boggers.cli.progress import TrainingProgress
 from boggers.data.corpus import documents
-from boggers.evals.report import evaluate, render
+from boggers.evals.render import render
+from boggers.evals.report import evaluate
 from boggers.files import write_text
 from boggers.infer.engine import Engine
 from boggers.infer.sampling import Sampling
@@ -59,7 +60,7 @@ def run(argv: list[str]) -> int:
     if not world.is_first:
         return 0
     if judged:
-        report = evaluate(folder, device=str(prepared.device))
+        report = evaluate(folder, device=str(prepared.device), full=False)
         console.print(f"\nHeld-out text:\n{render(report)}", markup=False)
     write_samples(prepared, console)
     draw(folder, console)
@@ -152,7 +153,7 @@ def draw(folder: Path, console: Console) -> None:
         return
     from boggers.cli.plot import draw_run
 
-    draw_run(folder)
+    draw_run(folder, inside=False)
 
 
 def _prepare(config: RunConfig, console: Console, world: World) -> Prepared:

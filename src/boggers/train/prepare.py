@@ -21,6 +21,7 @@ from boggers.infer.score import score
 from boggers.model.architectures import Model, build_model
 from boggers.model.stream import StreamConfig
 from boggers.parallel import ALONE, World, require_determinism
+from boggers.probe.diagnosis import diagnose
 from boggers.text.base import Tokenizer
 from boggers.text.store import load_tokenizer
 from boggers.train import checkpoint
@@ -101,11 +102,13 @@ class Prepared:
     def _validate(self, model: Model) -> Validation:
         held_out = self.split.held_out
         measured = score(model, self.corpus.ids, held_out.start, held_out.stop)
+        found = diagnose(model, self.corpus.ids, held_out.start, held_out.stop)
         held_bytes = total(self.corpus.byte_lengths, held_out.start, held_out.stop)
         return Validation(
             ce=measured.nats / measured.tokens,
             bits_per_byte=measured.nats / math.log(2.0) / held_bytes,
             tokens=measured.tokens,
+            diagnosis=None if found is None else found.verdict,
         )
 
 

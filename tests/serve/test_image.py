@@ -110,7 +110,7 @@ def test_it_has_no_rights_and_its_files_are_there() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_its_steps_build_what_serves(tmp_path: Path) -> None:
     """The COPY and RUN lines in order, in a fresh environment instead of an image.
 

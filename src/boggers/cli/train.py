@@ -11,7 +11,8 @@ from rich.progress import Progress
 from boggers.cli.configuration import read_configuration
 from boggers.cli.progress import TrainingProgress
 from boggers.data.corpus import documents
-from boggers.evals.report import evaluate, render
+from boggers.evals.render import render
+from boggers.evals.report import evaluate
 from boggers.files import write_text
 from boggers.infer.engine import Engine
 from boggers.infer.sampling import Sampling
@@ -52,7 +53,7 @@ def run(argv: list[str]) -> int:
         )
         return INTERRUPTED
     if judged:
-        report = evaluate(folder, device=str(prepared.device))
+        report = evaluate(folder, device=str(prepared.device), full=False)
         console.print(f"\nHeld-out text:\n{render(report)}", markup=False)
     write_samples(prepared, console)
     draw(folder, console)
@@ -141,7 +142,7 @@ def draw(folder: Path, console: Console) -> None:
         return
     from boggers.cli.plot import draw_run
 
-    draw_run(folder)
+    draw_run(folder, inside=False)
 
 
 def _prepare(config: RunConfig, console: Console) -> Prepared:

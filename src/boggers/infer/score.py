@@ -1,16 +1,19 @@
 """Plain next-token cross-entropy over a stretch of a corpus, every token once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from boggers.dynamics.settle import Settling
 from boggers.errors import UserError
+from boggers.field.tension import step_tension
 from boggers.infer.noise import breaking_noise
 from boggers.model.architectures import Model
 from boggers.model.stream import StreamModel
@@ -21,6 +24,9 @@ BATCH = 512
 
 STRETCH = 4096
 """Tokens of a stream that are read at once; also how much is read before the first that counts."""
+
+SETTLING = ("tension", "energy", "residual", "steps")
+"""What is told of how every token was settled on."""
 
 Progress = Callable[[int, int], None]
 
@@ -46,6 +52,30 @@ class Score:
     steps: float
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """A few tokens in a row and what a model made of each; N of them, all tensors on its device.
+
+    Attributes:
+        stop: the place in the corpus behind the last of them.
+        logits: (N, V), unshaped, given all tokens before each.
+        targets: (N,), the tokens themselves.
+        tension, energy, residual, steps: (N,), of the window or position that the token was read
+            from, at the end of settling. Of a stream the energy is the sum over its stages, the
+            others are means over them; its tension is that between the last two states of the
+            position (see `field.tension.step_tension`), 0 unless it was asked for. All are 0 for a
+            model that takes no steps.
+    """
+
+    stop: int
+    logits: Float[Tensor, "N V"]
+    targets: Int64[Tensor, " N"]
+    tension: Float[Tensor, " N"]
+    energy: Float[Tensor, " N"]
+    residual: Float[Tensor, " N"]
+    steps: Float[Tensor, " N"]
+
+
 def score(
     model: Model,
     ids: NDArray[Any],
@@ -60,8 +90,8 @@ def score(
 
     A window model sees the W tokens before; where the corpus has fewer, its first id is repeated
     to the left. A stream model reads on through the whole stretch, beginning 4,096 tokens before
-    it, so every token is predicted from a past that has no edge; the first id of a corpus is
-    predicted from itself.
+    it, so every token is predicted from a past that has no edge; the first id of a corpus, where it
+    is asked for, is predicted from itself.
 
     Args:
         model: in evaluation mode.
@@ -73,29 +103,58 @@ def score(
     Raises:
         UserError: nothing to predict.
     """
-    if stop <= start:
-        raise UserError("There are no tokens to score. Give more text or hold out a larger part.")
-    sums = dict.fromkeys(("nats", "tension", "energy", "residual", "steps"), 0.0)
-    parts = (
-        _by_stretches(model, ids, start, stop, steps)
-        if isinstance(model, StreamModel)
-        else _by_windows(model, ids, start, stop, batch_size, steps)
-    )
-    with torch.inference_mode():
-        for done, totals in parts:
-            for name, total in totals.items():
-                sums[name] += float(total)
-            if progress is not None:
-                progress(done - start, stop - start)
+    sums = dict.fromkeys(("nats", *SETTLING), 0.0)
+    parts = predictions(model, ids, start, stop, batch_size=batch_size, steps=steps)
+    for part in parts:
+        sums["nats"] += float(token_nats(part.logits, part.targets).sum())
+        for name in SETTLING:
+            sums[name] += float(getattr(part, name).sum())
+        if progress is not None:
+            progress(part.stop - start, stop - start)
     count = stop - start
     means = {name: total / count for name, total in sums.items() if name != "nats"}
     return Score(nats=sums["nats"], tokens=count, **means)
 
 
+@torch.inference_mode()
+def predictions(
+    model: Model,
+    ids: NDArray[Any],
+    start: int,
+    stop: int,
+    *,
+    batch_size: int = BATCH,
+    steps: int | None = None,
+    tension: bool = False,
+) -> Iterator[Predicted]:
+    """Predict ids[start:stop] as `score` does, and yield what was said of every token.
+
+    Args:
+        tension: measure the tension of a stream, which keeps the states of every step.
+
+    Raises:
+        UserError: nothing to predict.
+    """
+    if stop <= start:
+        raise UserError("There are no tokens to score. Give more text or hold out a larger part.")
+    if isinstance(model, StreamModel):
+        yield from _by_stretches(model, ids, start, stop, steps, tension)
+    else:
+        yield from _by_windows(model, ids, start, stop, batch_size, steps)
+
+
+def token_nats(logits: Tensor, targets: Tensor) -> Tensor:
+    """-ln p of every target, in float64 from the logits (N, V) on."""
+    # Metal has no float64.
+    place = "cpu" if logits.device.type == "mps" else logits.device
+    wide = logits.to(place).double()
+    return F.cross_entropy(wide, targets.to(place), reduction="none")
+
+
 def _by_windows(
     model: WindowModel, ids: NDArray[Any], start: int, stop: int, size: int, steps: int | None
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """Sums over one batch of windows after another, and where each ends."""
+) -> Iterator[Predicted]:
+    """One batch of windows after another."""
     window, device = model.config.window_size, model.embedding.device
     for first in range(start, stop, size):
         last = min(first + size, stop)
@@ -103,23 +162,31 @@ def _by_windows(
         targets = torch.from_numpy(ids[first:last].astype(np.int64)).to(device)
         reading = model(contexts, steps=steps, generator=breaking_noise(device))
         settled = reading.relaxation
-        totals = {
-            "nats": _nats(reading.logits, targets),
-            "residual": settled.residual.sum(),
-            "steps": settled.steps.sum(),
-        }
-        if len(settled.tension):
-            totals["tension"] = settled.tension[-1].sum()
-            totals["energy"] = settled.energy[-1].sum()
-        yield last, totals
+        nothing = torch.zeros_like(settled.residual)
+        moved = len(settled.tension) > 0
+        yield Predicted(
+            stop=last,
+            logits=reading.logits,
+            targets=targets,
+            tension=settled.tension[-1] if moved else nothing,
+            energy=settled.energy[-1] if moved else nothing,
+            residual=settled.residual,
+            steps=settled.steps.to(nothing.dtype),
+        )
 
 
 def _by_stretches(
-    model: StreamModel, ids: NDArray[Any], start: int, stop: int, steps: int | None
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """Sums over one stretch of text after another, each read with the state the last one left."""
+    model: StreamModel,
+    ids: NDArray[Any],
+    start: int,
+    stop: int,
+    steps: int | None,
+    tension: bool,
+) -> Iterator[Predicted]:
+    """One stretch of text after another, each read with the state that the last one left."""
     device = model.embedding.device
-    begin = max(0, start - STRETCH)
+    # Only the first id of a corpus has nothing before it and is read twice, to predict itself.
+    begin = max(min(1, start), start - STRETCH)
     state = model.start(1, steps)
     for first in range(begin, stop, STRETCH):
         last = min(first + STRETCH, stop)
@@ -132,30 +199,32 @@ def _by_stretches(
             steps=steps,
             generator=breaking_noise(device),
             keep_energy=True,
+            keep_path=tension,
         )
         state = reading.state
         counted = slice(max(start - first, 0), None)
-        if first + len(places) <= start:
+        if last <= start:
             continue
-        totals = {"nats": _nats(reading.logits[0, counted], targets[counted])}
-        stages = len(reading.settled)
-        for rest in reading.settled:
-            assert rest.energy is not None
-            for name, values in (
-                ("energy", rest.energy[-1]),
-                ("residual", rest.residual / stages),
-                ("steps", rest.steps / stages),
-            ):
-                totals[name] = totals.get(name, 0.0) + values[0, counted].sum()
-        yield last, totals
+        settled = _over_stages(reading.settled, reading.logits[..., 0])
+        yield Predicted(
+            stop=last,
+            logits=reading.logits[0, counted],
+            targets=targets[counted],
+            **{name: values[0, counted] for name, values in settled.items()},
+        )
 
 
-def _nats(logits: Tensor, targets: Tensor) -> Tensor:
-    """Total -ln p of the targets, computed in float64."""
-    # Metal has no float64.
-    place = "cpu" if logits.device.type == "mps" else logits.device
-    wide = logits.to(place).double()
-    return F.cross_entropy(wide, targets.to(place), reduction="sum")
+def _over_stages(settled: Sequence[Settling], like: Tensor) -> dict[str, Tensor]:
+    """Tension, energy, residual and steps of every position, (B, T)."""
+    values = {name: torch.zeros_like(like) for name in SETTLING}
+    for rest in settled:
+        assert rest.energy is not None
+        values["energy"] += rest.energy[-1]
+        values["residual"] += rest.residual / len(settled)
+        values["steps"] += rest.steps / len(settled)
+        if rest.path is not None:
+            values["tension"] += step_tension(rest.path[-2], rest.path[-1]) / len(settled)
+    return values
 
 
 def _contexts(ids: NDArray[Any], first: int, last: int, window: int) -> NDArray[np.int64]:

@@ -234,6 +234,7 @@ class _Training:
             lr=rate,
             val_ce=validation.ce if validation else None,
             val_bpb=validation.bits_per_byte if validation else None,
+            diagnosis=validation.diagnosis if validation else None,
             tokens=self.progress.tokens,
             tokens_per_second=round(self.clock.tokens_per_second, 1),
             skipped=measured.skipped,

@@ -46,6 +46,9 @@ class Validation:
     tokens: int
     """Held-out tokens, each predicted once."""
 
+    diagnosis: str | None = None
+    """COLLAPSED, OSCILLATING, DRIFT or HEALTHY; None for a model that takes no steps."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvalEvent:

@@ -16,6 +16,7 @@ from boggers.files import write_json
 from boggers.infer.score import score
 from boggers.model.architectures import Model, build_model
 from boggers.model.stream import StreamConfig
+from boggers.probe.diagnosis import diagnose
 from boggers.text.base import Tokenizer
 from boggers.text.config import build_tokenizer
 from boggers.text.store import load_tokenizer
@@ -86,11 +87,13 @@ class Prepared:
     def _validate(self, model: Model) -> Validation:
         held_out = self.split.held_out
         measured = score(model, self.corpus.ids, held_out.start, held_out.stop)
+        found = diagnose(model, self.corpus.ids, held_out.start, held_out.stop)
         held_bytes = int(self.corpus.byte_lengths[held_out.start : held_out.stop].sum())
         return Validation(
             ce=measured.nats / measured.tokens,
             bits_per_byte=measured.nats / math.log(2.0) / held_bytes,
             tokens=measured.tokens,
+            diagnosis=None if found is None else found.verdict,
         )
 
 

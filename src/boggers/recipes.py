@@ -52,7 +52,14 @@ def stream_small() -> RunConfig:
     return RunConfig(
         architecture="stream",
         model=StreamConfig(
-            state_dim=128, num_stages=6, memory_patterns=176, phrase_rows=8192, phrase_width=32
+            state_dim=128,
+            num_stages=6,
+            memory_patterns=176,
+            phrase_rows=8192,
+            phrase_width=16,
+            phrase_hashes=2,
+            succession_orders=3,
+            recency=True,
         ),
         text=TextConfig(tokenizer="bpe", vocab_size=2048),
         data=DataConfig(val_fraction=0.05),
@@ -89,7 +96,15 @@ def stream_base() -> RunConfig:
     small = stream_small()
     return replace(
         small,
-        model=StreamConfig(state_dim=512, num_stages=8, memory_patterns=768, sequence_length=512),
+        model=StreamConfig(
+            state_dim=512,
+            num_stages=8,
+            memory_patterns=768,
+            sequence_length=512,
+            succession_orders=3,
+            succession_slots=16_384,
+            recency=True,
+        ),
         text=replace(small.text, vocab_size=8192),
         optim=replace(small.optim, warmup_steps=100),
         train=replace(small.train, batch_tokens=65_536),
@@ -102,7 +117,13 @@ def stream_large() -> RunConfig:
     return replace(
         base,
         model=StreamConfig(
-            state_dim=1024, num_stages=16, memory_patterns=2048, sequence_length=1024
+            state_dim=1024,
+            num_stages=16,
+            memory_patterns=2048,
+            sequence_length=1024,
+            succession_orders=3,
+            succession_slots=16_384,
+            recency=True,
         ),
         text=replace(base.text, vocab_size=32_768),
         optim=replace(base.optim, warmup_steps=300),

@@ -21,6 +21,9 @@ SMALL = StreamConfig(
     sequence_length=32,
     phrase_rows=50,
     phrase_width=6,
+    succession_orders=3,
+    succession_slots=8,
+    recency=True,
 )
 MEMORIES = pytest.mark.parametrize("memory", ["recall", "gated", "rectified", "log-sum-exp"])
 
@@ -40,6 +43,12 @@ def lively(config: StreamConfig = SMALL) -> StreamModel:
 
 def text(rows: int = 3, length: int = 21) -> Tensor:
     return torch.randint(VOCAB, (rows, length), generator=generator(2))
+
+
+def refrain(rows: int = 3, length: int = 21) -> Tensor:
+    """A text whose second half says the first again, so there is much to remember."""
+    drawn = text(rows, length)
+    return torch.cat([drawn[:, : length - length // 2], drawn[:, : length // 2]], dim=1)
 
 
 @MEMORIES
@@ -93,11 +102,24 @@ def test_token_by_token_equals_all_at_once(memory: Any) -> None:
             assert (logits - whole[:, t]).abs().max() <= 1e-5 * whole[:, t].abs().max()
 
 
-def test_a_text_may_be_cut_anywhere() -> None:
-    model, tokens = lively(), text()
+@MEMORIES
+def test_the_two_ways_differ_by_rounding_alone(memory: Any) -> None:
+    model = lively(replace(SMALL, memory=memory)).double()
+    tokens = refrain(2, 300)
+    with torch.no_grad():
+        whole = model(tokens).logits
+        state = model.start(2)
+        for t in range(300):
+            logits, state = model.step(tokens[:, t], state)
+            assert (logits - whole[:, t]).abs().max() <= 1e-12 * whole[:, t].abs().max()
+
+
+@pytest.mark.parametrize("tokens", [text(), refrain(), refrain(2, 600)])
+def test_a_text_may_be_cut_anywhere(tokens: Tensor) -> None:
+    model = lively()
     with torch.no_grad():
         whole = model(tokens)
-        for cut in range(1, tokens.shape[1]):
+        for cut in range(1, tokens.shape[1], 1 + tokens.shape[1] // 50):
             first = model(tokens[:, :cut])
             second = model(tokens[:, cut:], state=first.state)
             joined = torch.cat([first.logits, second.logits], dim=1)
@@ -148,6 +170,10 @@ CHANGES: dict[str, dict[str, Any]] = {
     "longest_memory": {"longest_memory": 10.0},
     "phrase_rows": {"phrase_rows": None},
     "phrase_width": {"phrase_width": 5},
+    "phrase_hashes": {"phrase_hashes": 2},
+    "succession_orders": {"succession_orders": 2},
+    "succession_slots": {"succession_slots": 1},
+    "recency": {"recency": False},
     "descent": {"memory": "gated", "descent": True},
     "relax_tolerance": {"relax_tolerance": 0.3},
     "anchor_strength": {"anchor_strength": 0.9},
@@ -176,6 +202,8 @@ BESIDE: dict[str, dict[str, Any]] = {
     "break_strength": {"breaks": True},
     "break_rejection": {"breaks": True, "break_strength": 2.0},
 }
+# A bonus moves nothing until a memory of tokens writes it: see test_a_bonus_moves_what_it_is_of.
+WRITTEN = {"token_bonus"}
 IN_TRAINING = {"random_steps", "gradient_steps", "embedding_dropout", "readout_dropout"}
 
 
@@ -183,7 +211,8 @@ IN_TRAINING = {"random_steps", "gradient_steps", "embedding_dropout", "readout_d
 def test_every_option_changes_something(option: str) -> None:
     def logits(changes: dict[str, Any]) -> Tensor:
         with torch.no_grad():
-            result: Tensor = lively(replace(SMALL, **changes))(text(), generator=generator()).logits
+            model = lively(replace(SMALL, **changes))
+            result: Tensor = model(refrain(), generator=generator()).logits
         return result
 
     assert not torch.equal(logits(CHANGES[option]), logits(BESIDE.get(option, {})))
@@ -191,7 +220,18 @@ def test_every_option_changes_something(option: str) -> None:
 
 def test_no_option_is_left_out() -> None:
     fields = set(StreamConfig.__dataclass_fields__)
-    assert fields == set(CHANGES) | IN_TRAINING | {"sequence_length"}
+    assert fields == set(CHANGES) | IN_TRAINING | WRITTEN | {"sequence_length"}
+
+
+@pytest.mark.parametrize("form", ["hold", "additive"])
+def test_a_bonus_moves_what_it_is_of(form: Any) -> None:
+    model = lively(replace(SMALL, token_bonus=form))
+    assert model.bonus is not None
+    with torch.no_grad():
+        without = model(text()).logits
+        assert torch.equal(without, lively()(text()).logits)
+        model.bonus.write(torch.full((VOCAB,), 0.2))
+        assert not torch.equal(model(text()).logits, without)
 
 
 @pytest.mark.parametrize("option", ["embedding_dropout", "readout_dropout"])
@@ -255,7 +295,9 @@ def test_a_state_never_grows() -> None:
     with torch.no_grad():
         _, short = model.prefill(text(1, 1))
         _, long = model.prefill(text(1, 500))
-    assert short.bytes_per_row == long.bytes_per_row == 2 * 2 * 4 * (16 + 3 * 16) + 8
+    stages, latest = 2 * 2 * 4 * (16 + 3 * 16), 3 * 8
+    successions, counts = 2 * 3 * 8 * 4, 3 * VOCAB * 4
+    assert short.bytes_per_row == long.bytes_per_row == stages + latest + successions + counts
 
 
 def test_a_state_of_another_model_or_text_is_refused(tmp_path: Path) -> None:
@@ -289,6 +331,9 @@ def test_in_descent_no_position_of_any_stage_rises(memory: Any) -> None:
         ({"shortest_memory": 9.0, "longest_memory": 8.0}, "--longest-memory"),
         ({"readout_dropout": 1.0}, "--readout-dropout"),
         ({"gradient_steps": 0}, "--gradient-steps"),
+        ({"phrase_hashes": 4}, "--phrase-hashes"),
+        ({"succession_orders": 0}, "--succession-orders"),
+        ({"succession_slots": 0}, "--succession-slots"),
     ],
 )
 def test_impossible_options_are_named(changes: dict[str, Any], named: str) -> None:

@@ -137,7 +137,19 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 def test_the_table_names_every_option() -> None:
     options = {field.name for field in dataclasses.fields(WindowConfig)}
-    assert options - {"window_size"} == set(CHANGES)
+    # A bonus moves nothing until a memory of tokens writes it.
+    assert options - {"window_size", "token_bonus"} == set(CHANGES)
+
+
+@pytest.mark.parametrize("form", ["hold", "additive"])
+def test_a_bonus_moves_what_it_is_of(form: str) -> None:
+    made = model(token_bonus=form).eval()
+    assert made.bonus is not None
+    with torch.no_grad():
+        without = made(contexts()).logits
+        assert torch.equal(without, model().eval()(contexts()).logits)
+        made.bonus.write(torch.full((VOCAB,), 0.2))
+        assert not torch.equal(made(contexts()).logits, without)
 
 
 @pytest.mark.parametrize("option", CHANGES)

@@ -168,7 +168,8 @@ class TestMuon:
         twin.grad = model.matrix.grad.clone()
         guarded_step(optimizer, torch.tensor(1.0), MUON.lr, None)
         torch.optim.Muon([twin], lr=0.02, weight_decay=0.0).step()
-        torch.testing.assert_close(model.matrix, twin)
+        # torch's own iterates in bfloat16: eight bits of a step of 0.02.
+        torch.testing.assert_close(model.matrix, twin, rtol=0, atol=2e-4)
         # AdamW's first step has the rate's length in every entry.
         for parameter, rate in ((model.embedding, 0.3), (model.scale, 0.1)):
             torch.testing.assert_close((parameter - 1).abs(), torch.full_like(parameter, rate))

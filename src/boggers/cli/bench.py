@@ -30,6 +30,7 @@ from boggers.recipes import stream_small
 from boggers.text.base import Tokenizer
 from boggers.text.config import TextConfig, build_tokenizer
 from boggers.train.optim import OptimConfig
+from boggers.train.precision import Precision
 from boggers.train.run import choose_device
 from boggers.train.typed_json import to_json
 
@@ -89,6 +90,9 @@ class Quality:
 
     device: str = "auto"
     """auto (CUDA if there is one, else the processor), cpu, cuda, cuda:1, mps."""
+
+    precision: Precision = "auto"
+    """What all are trained in; auto: bf16 on CUDA, fp32 elsewhere. They are judged in fp32."""
 
     text: TextConfig = field(default_factory=lambda: TextConfig(tokenizer="bpe", vocab_size=2048))
 
@@ -185,6 +189,7 @@ def _ground(options: Quality) -> Ground:
         batch_tokens=options.batch_tokens,
         measurements=options.measurements,
         device=device,
+        precision=options.precision,
     )
     described = {
         "corpus": str(options.data.corpus),
@@ -197,6 +202,7 @@ def _ground(options: Quality) -> Ground:
         "batch_tokens": options.batch_tokens,
         "measurements": options.measurements,
         "device": device.type,
+        "precision": options.precision,
         "budget": to_json(budget),
         "optim": to_json(options.optim),
     }

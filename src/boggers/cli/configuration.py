@@ -34,7 +34,7 @@ class TrainOptions:
 
     config: Path | None = None
     """TOML file of settings under the names of the flags' fields, flat or in the tables model,
-    text, data, loss, optim and train; it overrides the recipe."""
+    text, data, loss, optim, train and graph; it overrides the recipe."""
 
     run: RunConfig = field(default_factory=RunConfig)
 

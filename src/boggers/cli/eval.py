@@ -13,13 +13,15 @@ from rich.progress import Progress
 from boggers.cli.parse import parse
 from boggers.cli.relaxing import Relaxing
 from boggers.errors import UserError
+from boggers.evals import coupled
 from boggers.evals.generation import SAMPLES
 from boggers.evals.render import render, table
 from boggers.evals.report import Report, evaluate
 from boggers.files import write_json
+from boggers.graph.harness import TICKS
 from boggers.train.run import choose_device
 
-LEAKING = 1
+UNSOUND = 1
 
 DESCRIPTION = """Measure a run on text that it has not seen, beside n-gram models.
 
@@ -64,6 +66,18 @@ class EvalOptions:
     limit: int | None = None
     """Ask only so many documents of each task, at least 1."""
 
+    use_substrate: bool = False
+    """Run the wave cycle in a quick report and on other text too, always on the run's own held-out
+    text, and refuse where it cannot be; kept as wave_cycle.json in the run's folder besides. A full
+    report of a run as it is has it anyway: a fresh living graph feels the run and ticks, and what
+    must and must not change is checked. Exit code 1 if not."""
+
+    max_ticks: int = TICKS
+    """Most ticks of that cycle, at least 0."""
+
+    use_goat_memory: bool = False
+    """Measure the run with and without the pull of its remembered tokens; kept as memory.json."""
+
     relaxing: Relaxing = field(default_factory=Relaxing)
     """With either of these the run's own eval.json is left as it is."""
 
@@ -74,6 +88,14 @@ class EvalOptions:
         for flag, value in (("--samples", self.samples), ("--limit", self.limit)):
             if value is not None and value < 1:
                 raise UserError(f"{flag} must be at least 1; it is {value}.")
+        if self.max_ticks < 0:
+            raise UserError(f"--max-ticks must be at least 0; it is {self.max_ticks}.")
+
+    @property
+    def ticks(self) -> int | None:
+        """Ticks of the wave cycle; None where none is run."""
+        own = self.corpus is None and self.relaxing == Relaxing()
+        return self.max_ticks if self.use_substrate or (own and not self.quick) else None
 
 
 def run(argv: list[str]) -> int:
@@ -94,7 +116,16 @@ def run(argv: list[str]) -> int:
 
         write_report(report, options.run, options.html)
         console.print(f"\nPage: {options.html}", markup=False)
-    return LEAKING if report.leaks else 0
+    cycle = report.wave_cycle
+    if options.use_substrate:
+        if cycle is None:
+            raise UserError(report.no_cycle or "No wave cycle was run.")
+        write_json(options.run / "wave_cycle.json", cycle.to_json())
+    if options.use_goat_memory:
+        memory = coupled.evaluate_memory(options.run, device=str(choose_device(options.device)))
+        console.print(coupled.render_memory(memory), markup=False)
+        write_json(options.run / "memory.json", memory.to_json())
+    return UNSOUND if report.leaks or (cycle is not None and not cycle.sound) else 0
 
 
 def _measured(options: EvalOptions) -> Report:
@@ -114,6 +145,7 @@ def _measured(options: EvalOptions) -> Report:
             device=str(choose_device(options.device)),
             full=not options.quick,
             samples=options.samples,
+            max_ticks=options.ticks,
             told=told,
         )
 

@@ -87,6 +87,8 @@ class TrainingProgress:
             f"{duration(result.seconds)}, {result.tokens:,} tokens{skipped}.",
             highlight=False,
         )
+        for note in result.notes:
+            self._console.print(note, markup=False)
 
     def _described(self, event: StepEvent) -> str:
         parts = [f"epoch {event.epoch}"]

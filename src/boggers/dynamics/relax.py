@@ -29,6 +29,7 @@ class System:
         coupling: (W, W), or (N, W, W) for one per wave; one coupling step is S ← S + coupling·S.
         interaction: (W, W), the same after the descent.
         anchors, anchor_pull: S ← S - pull (S - nearest anchor), before the descent.
+        push: (B, W, 1), S ← S + push before the descent, the same for every coordinate.
         nudge: S ← S + nudge (target - S) at the start of each step, when a target is given.
         tension_weights: weights of the tension that paces and breaks read.
         read: window readout, given when tension is to contain the readout's entropy.
@@ -43,6 +44,7 @@ class System:
     interaction: Tensor | None = None
     anchors: Anchors | None = None
     anchor_pull: float | None = None
+    push: Tensor | None = None
     nudge: float | None = None
     tension_weights: TensionWeights = field(default_factory=TensionWeights)
     read: Callable[[State], Logits] | None = None
@@ -86,9 +88,9 @@ def relax(
 ) -> Relaxation:
     """Let every row settle on its own.
 
-    One step: nudge, coupling, anchor pull, descent, interaction, renormalisation, breaks. A row
-    that has come to rest stays exactly where it is while its companions go on; nothing in the loop
-    waits for the device.
+    One step: nudge, coupling, anchor pull, push, descent, interaction, renormalisation, breaks. A
+    row that has come to rest stays exactly where it is while its companions go on; nothing in the
+    loop waits for the device.
 
     Args:
         state: (B, W, D), W ≥ 2.
@@ -178,6 +180,8 @@ def _step(
         state = state + (pulled if scale is None else scale[:, None, None] * pulled)
     if system.anchors is not None and system.anchor_pull is not None:
         state = state - system.anchor_pull * (state - system.anchors.nearest(state))
+    if system.push is not None:
+        state = state + system.push
     state, motion = _descend(state, system, motion)
     if system.interaction is not None:
         state = state + mix_positions(system.interaction, state)

@@ -10,12 +10,16 @@ from torch import Tensor, nn
 from boggers.evals.contest import Budget
 from boggers.field.memory import Memory
 from boggers.field.metric import Metric
+from boggers.field.unit import unit_rms
 from boggers.model.stream import Stage, StreamConfig, StreamModel
 from boggers.shapes import PerPosition
 from boggers.shapes import Stream as States
 
-PHRASE_SHARE, PHRASE_WIDTH = 4, 32
-"""A quarter of the budget goes into a table of phrases, in rows of 32."""
+PHRASE_SHARE, PHRASE_WIDTH, PHRASE_HASHES = 4, 16, 2
+"""A quarter of the budget goes into tables of phrases, two of them, in rows of 16."""
+
+LONGEST_CONTEXT = 3
+"""Tokens whose follower is remembered."""
 
 
 class Stream(nn.Module):
@@ -53,8 +57,13 @@ class Stream(nn.Module):
             state_dim=budget.width,
             num_stages=budget.layers * 3 // 2,
             sequence_length=budget.sequence_length,
-            phrase_rows=max(1, budget.non_embedding // (PHRASE_SHARE * PHRASE_WIDTH)),
+            phrase_rows=max(
+                1, budget.non_embedding // (PHRASE_SHARE * PHRASE_WIDTH * PHRASE_HASHES)
+            ),
             phrase_width=PHRASE_WIDTH,
+            phrase_hashes=PHRASE_HASHES,
+            succession_orders=LONGEST_CONTEXT,
+            recency=True,
         )
         if self.steps is not None:
             base = replace(base, num_dynamics_steps=self.steps, random_steps=False)
@@ -108,7 +117,7 @@ class UntiedMap(Memory):
         nn.init.normal_(self.key, std=state_dim**-0.5, generator=generator)
 
     def force(self, state: States, proposal: States) -> States:
-        unit = F.rms_norm(state, state.shape[-1:])
+        unit = unit_rms(state)
         return F.relu(F.linear(unit, self.key)).square() @ self.value
 
     def energy(self, state: States, proposal: States) -> PerPosition:

@@ -102,7 +102,7 @@ class LSTM(nn.Module):
 
 
 class Mamba(nn.Module):
-    """The selective state space model of Gu & Dao (2023); slow without its own kernels.
+    """The selective state space model of Gu & Dao (2023); slow, as it runs without its own kernels.
 
     Args:
         budget: its width is the model's; the inner width of the blocks fills the budget.
@@ -131,6 +131,8 @@ class Mamba(nn.Module):
             time_step_rank=rank,
             initializer_range=TABLE_SCALE,
             use_cache=False,
+            # All positions at once; else transformers takes one after the other.
+            use_mambapy=importlib.util.find_spec("mambapy") is not None,
         )
         config.intermediate_size = inner
         with _drawn_from(generator):

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from boggers.errors import UserError
 from boggers.evals.contest import Contestant
-from boggers.evals.trial import Entry, Outcome, Terms, run_entry, scaled
+from boggers.evals.trial import Entry, Outcome, Terms, loss_of, run_entry, scaled
 from boggers.files import read_json, write_json
 from boggers.train.optim import guarded_step, make_optimizer
 from boggers.train.typed_json import from_json, to_json
@@ -168,7 +167,7 @@ def seconds_per_step(contestant: Contestant, terms: Terms) -> float:
     for step in range(WARM_UP_STEPS + CALIBRATION_STEPS):
         began = time.perf_counter()
         batch = terms.sequences.batch(0, step, terms.rows).to(terms.device)
-        loss = F.cross_entropy(model(batch[:, :-1]).flatten(0, 1).float(), batch[:, 1:].flatten())
+        loss = loss_of(model, batch, terms)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         guarded_step(optimizer, loss, 1e-6, optim.grad_clip)

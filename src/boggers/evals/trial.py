@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from boggers.data.sequences import Sequences
 from boggers.evals.contest import Budget, Contestant, size_of
 from boggers.evals.flops import flops_per_token
 from boggers.evals.heldout import HeldOut
 from boggers.train.optim import OptimConfig, guarded_step, learning_rate, make_optimizer
+from boggers.train.precision import Precision, products_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,9 @@ class Terms:
 
     device: torch.device
     """Where they are trained."""
+
+    precision: Precision
+    """What they are trained in; they are judged in float32."""
 
     @property
     def rows(self) -> int:
@@ -156,8 +160,7 @@ def _train(model: nn.Module, entry: Entry, terms: Terms, told: Told | None) -> l
     spent, began = 0.0, time.perf_counter()
     for step in range(entry.steps):
         batch = terms.sequences.batch(entry.seed, step, terms.rows).to(terms.device)
-        logits = model(batch[:, :-1])
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
+        loss = loss_of(model, batch, terms)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         rate = learning_rate(optim, step, entry.steps, entry.steps)
@@ -173,6 +176,13 @@ def _train(model: nn.Module, entry: Entry, terms: Terms, told: Told | None) -> l
             curve.append(Point(tokens=tokens, seconds=spent, bpb=bpb))
             began = time.perf_counter()
     return curve
+
+
+def loss_of(model: nn.Module, batch: Tensor, terms: Terms) -> Tensor:
+    """Mean cross-entropy in nats of what follows in a batch (B, T + 1)."""
+    with products_in(terms.precision, terms.device):
+        logits = model(batch[:, :-1])
+    return F.cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
 
 
 def scaled(optim: OptimConfig, factor: float) -> OptimConfig:

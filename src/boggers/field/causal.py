@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from boggers.field.scan import Carried, decayed_sum
+from boggers.field.unit import unit_rms
 from boggers.shapes import Stream
 
 GATES = 4
@@ -80,13 +81,13 @@ class CausalCoupling(nn.Module):
 
     def forward(self, state: Stream, past: Past) -> tuple[Stream, Past]:
         """c for every position of (B, T, D), given the past before it; and the past after it."""
-        unit = F.rms_norm(state, state.shape[-1:])
+        unit = unit_rms(state)
         history = torch.cat([past.recent.to(unit.dtype), unit], dim=1)
         value, slowness, entry, exit_ = F.linear(self._mix(history), self.gates).chunk(GATES, -1)
         rate = F.softplus(slowness.float() + self.speed)
         entering = -torch.expm1(-rate) * torch.sigmoid(entry) * value
         field = decayed_sum(torch.exp(-rate), entering, past.field)
-        read = F.rms_norm(field, field.shape[-1:]).to(unit.dtype) * F.silu(exit_)
+        read = unit_rms(field).to(unit.dtype) * F.silu(exit_)
         kept = history[:, history.shape[1] - self.taps + 1 :]
         return F.linear(read, self.out), Past(kept, field[:, -1])
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from boggers.field.unit import unit_rms
 from boggers.field.waves import split_waves
 from boggers.shapes import PerPosition, Stream
 
@@ -61,7 +62,7 @@ class RecallMemory(Memory):
 
     def _recalled(self, proposal: Stream) -> Stream:
         """r(p), (B, T, D)."""
-        unit = F.rms_norm(proposal, proposal.shape[-1:])
+        unit = unit_rms(proposal)
         return F.relu(F.linear(unit, self.key, self.threshold)).square() @ self.value
 
 

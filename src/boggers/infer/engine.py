@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,6 +18,9 @@ from boggers.model.weights import load_model
 from boggers.model.window import WindowModel
 from boggers.text.base import Tokenizer
 from boggers.text.store import load_tokenizer
+
+if TYPE_CHECKING:
+    from boggers.infer.pulse import Pulse
 
 CHECKPOINTS, TOKENIZER, STATE = "checkpoints", "tokenizer", "state.json"
 
@@ -77,9 +81,15 @@ class Engine:
         return prompt + "".join(pieces)
 
     def stream(
-        self, prompt: str, *, max_tokens: int, sampling: Sampling | None = None, seed: int = 42
+        self,
+        prompt: str,
+        *,
+        max_tokens: int,
+        sampling: Sampling | None = None,
+        seed: int = 42,
+        pulse: "Pulse | None" = None,
     ) -> Iterator[str]:
-        """What follows the prompt, a piece of text at a time."""
+        """What follows the prompt, a piece of text at a time; with a pulse, beside a graph."""
         ids = self._start(prompt)
         # Only the latest ids are decoded, so that a piece costs the same wherever it stands.
         base = max(0, len(ids) - 1)
@@ -87,10 +97,11 @@ class Engine:
         generators = [torch.Generator().manual_seed(seed)]
         sampling = sampling or Sampling()
         decoder = decoder_for(self.model)
-        for _ in range(max_tokens):
+        for written in range(max_tokens):
             with torch.inference_mode():
-                logits = decoder.follow([ids])
-            token = next_ids(logits, [ids], sampling, generators)[0]
+                logits = decoder.follow([ids]) if pulse is None else pulse.follow(ids)
+            now = sampling if pulse is None else pulse.sampling(sampling)
+            token = next_ids(logits, [ids], now, generators, [written])[0]
             if sampling.stop_at_separator and token == self.tokenizer.separator_id:
                 break
             ids.append(token)
@@ -136,13 +147,14 @@ class Engine:
         sampling = sampling or Sampling()
         going = list(range(len(rows)))
         decoder = decoder_for(self.model)
-        for _ in range(max_tokens):
+        for written in range(max_tokens):
             if not going:
                 break
             texts = [rows[i] for i in going]
             with torch.inference_mode():
                 logits = decoder.follow(texts)
-            drawn = next_ids(logits, texts, sampling, [generators[i] for i in going])
+            own = [written] * len(going)
+            drawn = next_ids(logits, texts, sampling, [generators[i] for i in going], own)
             ended = self.tokenizer.separator_id if sampling.stop_at_separator else None
             kept = [place for place, token in enumerate(drawn) if token != ended]
             for place in kept:

@@ -1,11 +1,14 @@
 """From logits to the next id."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 from torch import Tensor
+from tyro.conf import Suppress
 
 from boggers.errors import UserError
 
@@ -25,6 +28,18 @@ class Sampling:
 
     top_p: float | None = None
     """Draw from the likeliest tokens that together have at least this probability, in (0, 1]."""
+
+    min_p: float | None = None
+    """Draw only from tokens at least this share as likely as the likeliest, in [0, 1]."""
+
+    presence_penalty: float = 0.0
+    """Taken off the logit of every token that the text written so far contains, from -2 to 2."""
+
+    frequency_penalty: float = 0.0
+    """Taken off it for each time that the text written so far contains it, from -2 to 2."""
+
+    logit_bias: Annotated[Mapping[int, float], Suppress] = field(default_factory=dict)
+    """Added to the logits of these ids."""
 
     repeat_penalty: float = 0.0
     """Taken off a token's logit for each time it is among the last four (1.35 in the original)."""
@@ -47,6 +62,14 @@ class Sampling:
             raise UserError(f"--top-k must be at least 1, {self.top_k} came. Leave it out for all.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise UserError(f"--top-p must be above 0 and at most 1, {self.top_p} came.")
+        if self.min_p is not None and not 0 <= self.min_p <= 1:
+            raise UserError(f"--min-p must be from 0 to 1, {self.min_p} came.")
+        for flag, value in (
+            ("--presence-penalty", self.presence_penalty),
+            ("--frequency-penalty", self.frequency_penalty),
+        ):
+            if not -2 <= value <= 2:
+                raise UserError(f"{flag} must be from -2 to 2, {value} came.")
 
 
 def next_ids(
@@ -54,6 +77,7 @@ def next_ids(
     histories: Sequence[Sequence[int]],
     sampling: Sampling,
     generators: Sequence[torch.Generator],
+    written: Sequence[int] | None = None,
 ) -> list[int]:
     """Draw one id for every row, each from its own generator and history alone.
 
@@ -62,19 +86,37 @@ def next_ids(
         histories: the ids so far of every row.
         sampling: how to draw.
         generators: one per row, on the processor.
+        written: how many of the last ids of every row it has written itself; None = none.
     """
     return [
-        _draw(row, history, sampling, generator)
-        for row, history, generator in zip(
-            logits.cpu().double(), histories, generators, strict=True
+        draw(row, history, sampling, generator, own)
+        for row, history, generator, own in zip(
+            logits.cpu().double(),
+            histories,
+            generators,
+            written or [0] * len(histories),
+            strict=True,
         )
     ]
 
 
-def _draw(
-    logits: Tensor, history: Sequence[int], sampling: Sampling, generator: torch.Generator
+def draw(
+    logits: Tensor,
+    history: Sequence[int],
+    sampling: Sampling,
+    generator: torch.Generator,
+    written: int = 0,
 ) -> int:
-    logits = _penalise(logits, history, sampling)
+    """Draw one id.
+
+    Args:
+        logits: (V), float64, on the processor.
+        history: the ids so far.
+        sampling: how to draw.
+        generator: on the processor.
+        written: how many of the last ids the text has written itself.
+    """
+    logits = _penalise(logits, history, sampling, written)
     if sampling.temperature == 0:
         return int(logits.argmax())
     # The largest becomes 0 first, so that no temperature above 0, however small, overflows.
@@ -89,13 +131,25 @@ def _draw(
         # A token stays while the likelier ones before it do not reach top_p.
         stays = ordered.cumsum(dim=0) - ordered < sampling.top_p
         probabilities = torch.zeros_like(probabilities).scatter(0, places, ordered * stays)
+    if sampling.min_p:
+        least = sampling.min_p * probabilities.max()
+        probabilities = torch.where(probabilities >= least, probabilities, 0.0)
     return int(torch.multinomial(probabilities, 1, generator=generator))
 
 
-def _penalise(logits: Tensor, history: Sequence[int], sampling: Sampling) -> Tensor:
-    if not history or not (sampling.repeat_penalty or sampling.no_repeat_last_extra):
+def _penalise(logits: Tensor, history: Sequence[int], sampling: Sampling, written: int) -> Tensor:
+    own = sampling.presence_penalty or sampling.frequency_penalty
+    recent = sampling.repeat_penalty or sampling.no_repeat_last_extra
+    if not (own or recent or sampling.logit_bias):
         return logits
     logits = logits.clone()
+    for token, change in sampling.logit_bias.items():
+        logits[token] += change
+    if own and written:
+        for token, times in Counter(history[-written:]).items():
+            logits[token] -= sampling.presence_penalty + times * sampling.frequency_penalty
+    if not recent or not history:
+        return logits
     for token in history[-RECENT:]:
         logits[token] -= sampling.repeat_penalty
     logits[history[-1]] -= sampling.no_repeat_last_extra

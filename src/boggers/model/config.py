@@ -9,6 +9,11 @@ from boggers.dynamics.breaks import BreakRule
 from boggers.errors import UserError
 from boggers.field.tension import TensionWeights
 
+NOTHING_SETTLES = (
+    "--token-bonus and --use-goat-memory act while states settle, but --num-dynamics-steps is 0. "
+    "Set it to 1 or more."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class WindowConfig:
@@ -146,6 +151,11 @@ class WindowConfig:
     break_rejection: Annotated[bool, arg(name="phase2-enable-break-rejection")] = False
     """Undo a break that leaves its row tenser and worse aligned."""
 
+    token_bonus: Literal["hold", "additive"] | None = None
+    """How a token memory moves the states: hold pulls each position towards its own token; additive
+    adds the same number to every coordinate, as the original does, which makes all states alike.
+    None = hold with --use-goat-memory, else nothing."""
+
     def __post_init__(self) -> None:
         if self.num_waves < 1 or self.state_dim % self.num_waves:
             raise UserError(
@@ -171,6 +181,8 @@ class WindowConfig:
         )
         self._require(0 <= self.embedding_dropout < 1, "embedding-dropout", "in [0, 1)")
         self._require(0 <= self.readout_dropout < 1, "readout-dropout", "in [0, 1)")
+        if self.token_bonus is not None and not self.num_dynamics_steps:
+            raise UserError(NOTHING_SETTLES)
         self._require(self.anchor_candidates >= 1, "anchor-candidates", "1 or more")
         self._require(self.anchor_freeze_max_age >= 0, "anchor-freeze-max-age", "0 or more")
 

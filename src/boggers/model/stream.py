@@ -1,7 +1,9 @@
 """The stream model: every position feels its fading past, settles, and predicts what follows."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from boggers.dynamics.settle import Settling, Slope, settle
 from boggers.errors import UserError
 from boggers.field.anchors import Anchors, AnchorWell
+from boggers.field.bonus import HoldWell, TokenBonus
 from boggers.field.causal import CausalCoupling, Past
 from boggers.field.memory import (
     GatedMemory,
@@ -20,11 +23,13 @@ from boggers.field.memory import (
     RectifiedMemory,
 )
 from boggers.field.metric import Metric
-from boggers.field.phrases import NOTHING, PhraseTable
+from boggers.field.phrases import PhraseTable
+from boggers.field.unit import unit_rms
 from boggers.model.dropout import drop
 from boggers.model.size import ParameterCounts, count_parameters
 from boggers.model.stream_config import StreamConfig as StreamConfig
 from boggers.model.stream_state import StreamState as StreamState
+from boggers.model.text_memory import Heard, TextMemory
 from boggers.shapes import Logits, Stream
 
 TABLE_SCALE = 0.02
@@ -38,12 +43,15 @@ class StreamReading:
     """What a stretch of tokens came to.
 
     Attributes:
-        logits: (B, T, V), of the token after each position.
+        states: (B, T, D), where the positions rest.
+        logits: (B, T, V), of the token after each position; or (B, 1, V) or (B, 0, V), if only the
+            last position or none was to be read.
         settled: how each stage's positions came to rest, in order; empty with K = 0.
         state: the past of the token that comes next.
     """
 
-    logits: Float[Tensor, "B T V"]
+    states: Stream
+    logits: Float[Tensor, "B P V"]
     settled: tuple[Settling, ...]
     state: StreamState
 
@@ -82,9 +90,11 @@ class Stage(nn.Module):
 class StreamModel(nn.Module):
     """Embeds tokens, takes them through L stages, reads every position with the same table.
 
-        s_t = √D · e_t / ‖e_t‖ + p_t at the start          logits_t = E · s_t / rms(s_t) at the end
+        s_t = √D · e_t / ‖e_t‖ + p_t at the start
+        logits_t = E · s_t / rms(s_t) + m_t at the end
 
-    p_t is what the token means after the one before it, where there is a table of phrases.
+    p_t is what the token means after the one before it, where there is a table of phrases; m_t is
+    what the text itself suggests (`TextMemory`), where the model remembers it.
     All positions of a stretch are computed at once; nothing but the couplings looks back, and
     nothing looks ahead. Reading a text in pieces, each with the state that the piece before left,
     gives the same logits as reading it whole.
@@ -104,8 +114,23 @@ class StreamModel(nn.Module):
         self.phrases: PhraseTable | None = None
         if config.phrase_rows is not None:
             self.phrases = PhraseTable(
-                config.phrase_rows, config.phrase_width, config.state_dim, generator
+                config.phrase_rows,
+                config.phrase_width,
+                config.phrase_hashes,
+                config.state_dim,
+                generator,
             )
+        self.text_memory = TextMemory(
+            config.state_dim,
+            vocab_size,
+            orders=config.succession_orders,
+            slots=config.succession_slots,
+            recency=config.recency,
+            known=0 if self.phrases is None else 1,
+        )
+        self.bonus: TokenBonus | None = None
+        if config.token_bonus is not None:
+            self.bonus = TokenBonus(vocab_size)
         self.stages = nn.ModuleList(Stage(config, generator) for _ in range(config.num_stages))
 
     def forward(
@@ -117,6 +142,9 @@ class StreamModel(nn.Module):
         generator: torch.Generator | None = None,
         keep_energy: bool = False,
         keep_path: bool = False,
+        tolerance: float | None = None,
+        bias: Memory | None = None,
+        reads: Literal["all", "last", "none"] = "all",
     ) -> StreamReading:
         """Read a stretch of B texts.
 
@@ -127,46 +155,99 @@ class StreamModel(nn.Module):
             generator: noise of breaks, and of dropout and random steps in training mode.
             keep_energy: measure the energy of every position at every step.
             keep_path: return the states at every step.
+            tolerance: when a position rests, instead of the configured tolerance.
+            bias: an energy added to that of the last stage, whose states are read.
+            reads: which positions to read: all, the last or none.
 
         Raises:
             UserError: the state belongs to other texts or another model, noise is needed and no
                 generator came, or a model without energies is to take steps.
         """
-        states, settled, after = self._settle(
-            tokens, state, steps, generator, keep_energy=keep_energy, keep_path=keep_path
+        taken = self._taken(steps, generator)
+        past = self._past(len(tokens), state, taken)
+        states, settled, pasts = self._settle(
+            tokens,
+            past,
+            taken,
+            generator,
+            keep_energy=keep_energy,
+            keep_path=keep_path,
+            tolerance=tolerance,
+            bias=bias,
         )
-        return StreamReading(self.read(states), settled, after)
+        first = {"all": 0, "last": -1, "none": tokens.shape[1]}[reads]
+        logits, heard = self.read_text(states[:, first:], tokens, past, fresh=state is None)
+        return StreamReading(states, logits, settled, StreamState(pasts, heard))
 
-    def _settle(
+    def read_text(
         self,
+        states: Float[Tensor, "B P D"],
         tokens: Text,
-        state: StreamState | None,
-        steps: int | None,
-        generator: torch.Generator | None,
+        past: StreamState,
         *,
-        keep_energy: bool = False,
-        keep_path: bool = False,
-    ) -> tuple[Stream, tuple[Settling, ...], StreamState]:
-        """The states of all positions, how they settled and the past of what comes next."""
+        fresh: bool = False,
+    ) -> tuple[Float[Tensor, "B P V"], Heard]:
+        """Logits where the last P of these positions rest so, the text's suggestions included.
+
+        Args:
+            states: at all T positions, the last or none.
+            tokens: (B, T), what was read there.
+            past: what was before them.
+            fresh: nothing was; a shorter way to the same.
+
+        Returns:
+            The logits, and what is remembered of the tokens after these.
+        """
+        unit = unit_rms(states)
+        logits = F.linear(unit, self.embedding)
+        heard: Heard
+        logits, heard = self.text_memory(
+            logits, unit, tokens, past.heard, self.embedding, fresh=fresh
+        )
+        return logits, heard
+
+    def _taken(self, steps: int | None, generator: torch.Generator | None) -> int:
+        """Relaxation steps of a stretch."""
         taken = self.steps(generator) if steps is None else steps
         if taken > 0 and self.config.num_dynamics_steps == 0:
             raise UserError(
                 f"This model has no energies to settle in, so it cannot take {taken} steps. "
                 "Build one with num_dynamics_steps above 0."
             )
-        past = self.start(len(tokens), taken)
-        if state is not None:
-            past = _fitting(state, past)
-        states = F.rms_norm(F.embedding(tokens, self.embedding), (self.config.state_dim,))
+        return taken
+
+    def _past(self, rows: int, state: StreamState | None, taken: int) -> StreamState:
+        """The past that was given, or that of a beginning."""
+        past = self.start(rows, taken)
+        return past if state is None else _fitting(state, past)
+
+    def _settle(
+        self,
+        tokens: Text,
+        past: StreamState,
+        taken: int,
+        generator: torch.Generator | None,
+        *,
+        keep_energy: bool = False,
+        keep_path: bool = False,
+        tolerance: float | None = None,
+        bias: Memory | None = None,
+    ) -> tuple[Stream, tuple[Settling, ...], tuple[Past, ...]]:
+        """The states of all positions, how they settled and the past of each stage after them."""
+        states = unit_rms(F.embedding(tokens, self.embedding))
         if self.phrases is not None:
-            states = states + self.phrases(tokens, past.latest)
+            states = states + self.phrases(tokens, past.heard.latest[:, -1:])
         states = drop(states, self.config.embedding_dropout, generator, training=self.training)
+        held = self.held(states, tokens)
         pasts: list[Past] = []
         settled: list[Settling] = []
         each = _pasts_per_stage(taken)
         for number, stage in enumerate(self._stages()):
-            carried = _Carried(stage, past.pasts[number * each : (number + 1) * each])
-            slope = self._slope(stage)
+            before = past.pasts[number * each : (number + 1) * each]
+            carried = _Carried(stage, before, held if isinstance(held, Tensor) else None)
+            last = number == self.config.num_stages - 1
+            added = [held if isinstance(held, HoldWell) else None, bias if last else None]
+            slope = self._slope(stage, added, tolerance)
             if slope is None or taken == 0:  # feel the past once, settle in nothing
                 states = states + carried(states, 0)
             else:
@@ -184,15 +265,16 @@ class StreamModel(nn.Module):
                 settled.append(rest)
             pasts += carried.after
         states = drop(states, self.config.readout_dropout, generator, training=self.training)
-        latest = tokens[:, -1:] if self.phrases is not None else past.latest
-        return states, tuple(settled), StreamState(tuple(pasts), latest)
+        return states, tuple(settled), tuple(pasts)
 
     def prefill(
         self, tokens: Text, state: StreamState | None = None, *, steps: int | None = None
     ) -> tuple[Logits, StreamState]:
         """Read a stretch of B texts and return the logits (B, V) of what follows it."""
-        states, _, after = self._settle(tokens, state, steps, _quiet(tokens.device))
-        return self.read(states[:, -1:])[:, 0], after
+        reading = self(
+            tokens, state=state, steps=steps, generator=_quiet(tokens.device), reads="last"
+        )
+        return reading.logits[:, 0], reading.state
 
     def step(
         self, token: Int64[Tensor, " B"], state: StreamState, *, steps: int | None = None
@@ -208,31 +290,51 @@ class StreamModel(nn.Module):
         """
         each = _pasts_per_stage(self.config.num_dynamics_steps if steps is None else steps)
         pasts = (stage.coupling.start(rows) for stage in self._stages() for _ in range(each))
-        known = 0 if self.phrases is None else 1
-        latest = torch.full((rows, known), NOTHING, device=self.embedding.device)
-        return StreamState(tuple(pasts), latest)
+        heard = self.text_memory.start(rows, self.embedding.device)
+        return StreamState(tuple(pasts), heard)
 
     def read(self, states: Stream) -> Float[Tensor, "B T V"]:
-        """Logits of the token after each position."""
-        return F.linear(F.rms_norm(states, (self.config.state_dim,)), self.embedding)
+        """What the states alone say of the token after each position, as logits."""
+        return F.linear(unit_rms(states), self.embedding)
 
-    def slopes(self) -> list[Slope]:
-        """What the positions of each stage settle in; empty without energies."""
-        slopes = (self._slope(stage) for stage in self._stages())
+    def slopes(self, held: Memory | None = None) -> list[Slope]:
+        """What the positions of each stage settle in; empty without energies.
+
+        Args:
+            held: the landscape's term for what is remembered of particular tokens, see `held`.
+        """
+        slopes = (self._slope(stage, [held]) for stage in self._stages())
         return [slope for slope in slopes if slope is not None]
 
-    def _slope(self, stage: Stage) -> Slope | None:
+    def held(self, states: Stream, tokens: Text) -> HoldWell | Tensor | None:
+        """What is remembered of these tokens, whose settling begins at these states: a term of the
+        landscape, or a push of (B, T, 1), or nothing."""
+        if self.bonus is None:
+            return None
+        strength = self.bonus.of(tokens)
+        if self.config.token_bonus == "additive":
+            return strength[..., None]
+        return HoldWell(states, strength)
+
+    def _slope(
+        self,
+        stage: Stage,
+        added: Sequence[Memory | None] = (),
+        tolerance: float | None = None,
+    ) -> Slope | None:
         config = self.config
         if stage.memory is None or stage.metric is None:
             return None
         terms: list[Memory] = [stage.memory]
         if config.anchor_strength:
             terms.append(AnchorWell(self._anchors(), config.anchor_strength))
+        terms += [term for term in added if term is not None]
+        rests = config.relax_tolerance if tolerance is None else tolerance
         return Slope(
             terms=terms,
             metric=stage.metric,
             guarded=config.descent,
-            tolerance=config.relax_tolerance or None,
+            tolerance=rests or None,
             breaks=config.break_rule,
         )
 
@@ -261,16 +363,17 @@ class StreamModel(nn.Module):
         return [stage for stage in self.stages if isinstance(stage, Stage)]
 
     def _anchors(self) -> Anchors:
-        table = F.rms_norm(self.embedding.detach(), (self.config.state_dim,))
+        table = unit_rms(self.embedding.detach())
         return Anchors(table, lambda row: self.read(row)[:, 0], self.config.anchor_candidates)
 
 
 class _Carried:
     """A stage's coupling, going on from the past of each of its steps and keeping the new ones."""
 
-    def __init__(self, stage: Stage, before: tuple[Past, ...]) -> None:
+    def __init__(self, stage: Stage, before: tuple[Past, ...], push: Tensor | None = None) -> None:
         self.stage = stage
         self.before = before
+        self.push = push
         self.after: list[Past] = []
 
     def __call__(self, states: Stream, step: int) -> Stream:
@@ -278,7 +381,8 @@ class _Carried:
         felt, after = self.stage.coupling(states, self.before[step])
         self.after.append(after)
         share = 1.0 if self.stage.metric is None else self.stage.metric.share(step)
-        return felt if share == 1.0 else share * felt
+        felt = felt if share == 1.0 else share * felt
+        return felt if self.push is None else felt + self.push
 
 
 def _pasts_per_stage(steps: int) -> int:
@@ -288,10 +392,7 @@ def _pasts_per_stage(steps: int) -> int:
 
 def _fitting(state: StreamState, own: StreamState) -> StreamState:
     """The state, if it is of the same shape as the model's own."""
-    shapes = [
-        [s.latest.shape, *(shape for p in s.pasts for shape in (p.recent.shape, p.field.shape))]
-        for s in (own, state)
-    ]
+    shapes = [{name: t.shape for name, t in s.tensors().items()} for s in (own, state)]
     if shapes[0] != shapes[1]:
         raise UserError(
             f"The state of a stream must come from this model, with {own.rows} rows and as many "

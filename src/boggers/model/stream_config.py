@@ -7,6 +7,9 @@ from tyro.conf import arg
 
 from boggers.dynamics.breaks import BreakRule
 from boggers.errors import UserError
+from boggers.model.config import NOTHING_SETTLES
+
+MOST_HASHES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,19 @@ class StreamConfig:
 
     phrase_width: int = 32
     """Width of those rows."""
+
+    phrase_hashes: int = 1
+    """Rows that a pair looks up, each in a table of its own; 1 to 3."""
+
+    succession_orders: int | None = None
+    """Remember what followed the latest 1, 2, … tokens the last time, up to contexts of so many;
+    the readout favours it. None = no such memory."""
+
+    succession_slots: int = 4096
+    """Contexts of each length that are remembered; a later one replaces an earlier one."""
+
+    recency: bool = False
+    """Keep fading counts of the tokens so far, which the readout weighs."""
 
     coupling_channels: int | None = None
     """Channels of the coupling, each with its own speed of forgetting; None = D."""
@@ -100,6 +116,11 @@ class StreamConfig:
     break_rejection: Annotated[bool, arg(name="phase2-enable-break-rejection")] = False
     """Undo a break that raised its position's energy."""
 
+    token_bonus: Literal["hold", "additive"] | None = None
+    """How a token memory moves the states: hold pulls each position towards its own token; additive
+    adds the same number to every coordinate, as the original does, which makes all states alike.
+    None = hold with --use-goat-memory, else nothing."""
+
     def __post_init__(self) -> None:
         if (
             self.num_waves < 1
@@ -120,6 +141,9 @@ class StreamConfig:
             ("num_waves", 1),
             ("phrase_rows", 1),
             ("phrase_width", 1),
+            ("phrase_hashes", 1),
+            ("succession_orders", 1),
+            ("succession_slots", 1),
             ("coupling_channels", 1),
             ("coupling_taps", 1),
             ("gradient_steps", 1),
@@ -133,6 +157,13 @@ class StreamConfig:
                     f"--{option.replace('_', '-')} must be {least} or more, {value} came. "
                     "Choose another value."
                 )
+        if self.phrase_hashes > MOST_HASHES:
+            raise UserError(
+                f"--phrase-hashes must be {MOST_HASHES} or less, {self.phrase_hashes} came. "
+                "Choose another value."
+            )
+        if self.token_bonus is not None and not self.num_dynamics_steps:
+            raise UserError(NOTHING_SETTLES)
         if not 0 < self.shortest_memory <= self.longest_memory:
             raise UserError(
                 "--shortest-memory must be above 0 and at most --longest-memory; "

@@ -1,6 +1,6 @@
 """The window model: W tokens settle together, both directions coupled, one token is read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from boggers.dynamics.rest import FreezeRule, RestRule
 from boggers.errors import UserError
 from boggers.field.anchors import AnchorEnergy, Anchors
 from boggers.field.base import AbstractEnergy
+from boggers.field.bonus import HoldEnergy, TokenBonus
 from boggers.field.coupling import PositionalCoupling, WaveCoupling, WindowInteraction
 from boggers.field.energy import PatternMemory, WaveEnergy
 from boggers.field.tension import TensionEnergy
@@ -88,6 +89,9 @@ class WindowModel(nn.Module):
             self.memory = PatternMemory(
                 config.window_size, config.state_dim, config.memory_patterns, generator
             )
+        self.bonus: TokenBonus | None = None
+        if settles and config.token_bonus is not None:
+            self.bonus = TokenBonus(vocab_size)
 
     def embed(self, contexts: Tokens) -> State:
         """Centred unit vectors: s_t = (e - mean e) / ‖e - mean e‖ with e the token's table row."""
@@ -109,6 +113,8 @@ class WindowModel(nn.Module):
         generator: torch.Generator | None = None,
         keep_path: bool = False,
         keep_curves: bool = True,
+        tolerance: float | None = None,
+        bias: AbstractEnergy | None = None,
     ) -> Relaxation:
         """Relax the embedded windows; see `boggers.dynamics.relax.relax`.
 
@@ -117,6 +123,8 @@ class WindowModel(nn.Module):
             steps: relaxation steps K instead of the configured number.
             target, nudge: states (B, W, D) to lean towards at each step, and by how much.
             generator: noise of breaks and of dropout in training mode.
+            tolerance: change of energy below which a row rests, instead of the configured one.
+            bias: an energy added to the model's own.
         """
         state = drop(
             self.embed(contexts), self.config.embedding_dropout, generator, training=self.training
@@ -125,7 +133,9 @@ class WindowModel(nn.Module):
             steps = self.config.num_dynamics_steps
         return relax(
             state,
-            self.system(nudge=nudge),
+            self.remembering(
+                self.system(nudge=nudge, tolerance=tolerance, bias=bias), state, contexts
+            ),
             steps=steps,
             target=target,
             generator=generator,
@@ -154,6 +164,8 @@ class WindowModel(nn.Module):
         generator: torch.Generator | None = None,
         keep_path: bool = False,
         keep_curves: bool = False,
+        tolerance: float | None = None,
+        bias: AbstractEnergy | None = None,
     ) -> Reading:
         """Settle and read; arguments as in `settle`."""
         relaxation = self.settle(
@@ -164,17 +176,24 @@ class WindowModel(nn.Module):
             generator=generator,
             keep_path=keep_path,
             keep_curves=keep_curves,
+            tolerance=tolerance,
+            bias=bias,
         )
         state = drop(
             relaxation.state, self.config.readout_dropout, generator, training=self.training
         )
         return Reading(logits=self.read(state), relaxation=relaxation)
 
-    def system(self, nudge: float | None = None) -> System:
+    def system(
+        self,
+        nudge: float | None = None,
+        tolerance: float | None = None,
+        bias: AbstractEnergy | None = None,
+    ) -> System:
         """The physics as one value; what is constant during a relaxation is made once."""
         config = self.config
         return System(
-            energies=self._energies(),
+            energies=[*self._energies(), *([] if bias is None else [bias])],
             energy_step=config.energy_step,
             num_waves=config.num_waves,
             normalise=config.state_normalization,
@@ -188,9 +207,18 @@ class WindowModel(nn.Module):
             coupling_pace=TensionPace() if config.adaptive_coupling else None,
             energy_pace=EnergyPace() if config.adaptive_energy_step else None,
             breaks=config.break_rule,
-            rest=self._rest(),
+            rest=self._rest(tolerance),
             freeze=self._freeze(),
         )
+
+    def remembering(self, system: System, start: State, contexts: Tokens) -> System:
+        """The physics with what is remembered of these tokens, whose settling begins at `start`."""
+        if self.bonus is None:
+            return system
+        strength = self.bonus.of(contexts)
+        if self.config.token_bonus == "additive":
+            return replace(system, push=strength[..., None])
+        return replace(system, energies=[*system.energies, HoldEnergy(start, strength)])
 
     def parameter_counts(self) -> ParameterCounts:
         """How many numbers training adjusts."""
@@ -227,10 +255,11 @@ class WindowModel(nn.Module):
             table = normalise_waves(centred[:, None], config.num_waves)[:, 0]
         return Anchors(table, self.read, config.anchor_candidates)
 
-    def _rest(self) -> RestRule | None:
-        if not self.config.convergence_epsilon:
+    def _rest(self, tolerance: float | None = None) -> RestRule | None:
+        epsilon = self.config.convergence_epsilon if tolerance is None else tolerance
+        if not epsilon:
             return None
-        return RestRule(self.config.convergence_epsilon, self.config.min_attractor_steps)
+        return RestRule(epsilon, self.config.min_attractor_steps)
 
     def _freeze(self) -> FreezeRule | None:
         if not self.config.anchor_freeze:

@@ -2,7 +2,8 @@
 
     step-0000123/
         model.safetensors · model.json · optimizer.safetensors · state.json · manifest.json
-        and average.safetensors where a running average is kept
+        and average.safetensors where a running average is kept, memory.safetensors and graph.json
+    where tokens are remembered and a graph is driven
 
 The random numbers of a step are a pure function of the seed and the step (see `train.loop`), so
 no generator state has to be restored; `random_state` in state.json is a witness of the last one.
@@ -24,6 +25,7 @@ from boggers.files import MANIFEST, read_json, verify_folder, write_folder, writ
 from boggers.model.architectures import Model, architecture_of
 from boggers.model.weights import AVERAGE, SHAPE, WEIGHTS, fill_model, save_model
 from boggers.train.average import WeightAverage
+from boggers.train.coupling import Coupling
 from boggers.train.optim import Optimizer
 from boggers.train.typed_json import differences, from_json, to_json
 from boggers.version import __version__
@@ -118,6 +120,7 @@ def save(
     origin: Origin,
     keep: int,
     average: WeightAverage | None = None,
+    coupling: Coupling | None = None,
 ) -> Path:
     """Write the checkpoint of `progress.step`, then remove those no longer kept.
 
@@ -135,7 +138,10 @@ def save(
         save_model(model, folder)
         save_file(_slots(model, optimizer), folder / _OPTIMIZER)
         if average is not None:
-            save_file(average.tensors(), folder / AVERAGE)
+            # What is not learned has no average, but a model is loaded from this file alone.
+            save_file({**average.tensors(), **dict(model.named_buffers())}, folder / AVERAGE)
+        if coupling is not None:
+            coupling.save(folder)
         state = {
             "progress": to_json(progress),
             "origin": to_json(origin),
@@ -161,6 +167,7 @@ def load(
     optimizer: Optimizer,
     origin: Origin,
     average: WeightAverage | None = None,
+    coupling: Coupling | None = None,
 ) -> Progress:
     """Put a checkpoint's weights and moments into `model` and `optimizer`; say where it stood.
 
@@ -183,6 +190,8 @@ def load(
     if average is not None:
         kept = folder / AVERAGE
         average.restore(load_file(kept) if kept.is_file() else dict(model.named_parameters()))
+    if coupling is not None:
+        coupling.load(folder)
     return from_json(Progress, state["progress"], "progress")
 
 

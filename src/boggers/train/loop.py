@@ -29,6 +29,7 @@ from boggers.train.observers import (
     Validation,
 )
 from boggers.train.optim import guarded_step, learning_rate
+from boggers.train.precision import products_in
 from boggers.train.prepare import Prepared, Validate
 
 
@@ -80,7 +81,7 @@ class _Training:
         self.checkpoint = checkpoint.step_folder(prepared.run.checkpoints, self.step)
         self.validation: Validation | None = None
         self.generator = torch.Generator(device=prepared.device)
-        self.precision = _precision(self.config.precision, prepared.device)
+        self.precision = products_in(self.config.precision, prepared.device)
         self.averages = Averages(
             prepared.device,
             self.progress.sums,
@@ -137,6 +138,7 @@ class _Training:
                 prepared.origin,
                 self.config.keep_checkpoints,
                 prepared.average,
+                prepared.coupling,
             )
         self.saved_step = self.step
 
@@ -155,6 +157,7 @@ class _Training:
             validation=self.validation,
             checkpoint=self.checkpoint if self.checkpoint.is_dir() else None,
             interrupted=interrupted,
+            notes=() if self.prepared.coupling is None else self.prepared.coupling.close(),
         )
 
     def _update(self) -> float:
@@ -163,13 +166,19 @@ class _Training:
         epoch, index = divmod(self.step, prepared.steps_per_epoch)
         batch = prepared.batch(epoch, index)
         self.generator.manual_seed(step_seed(self.config.seed, self.step))
-        with self.precision:
-            loss = objective(prepared.model, batch, prepared.config.loss, self.generator)
+        coupling = prepared.coupling
+        damping = 1.0 if coupling is None else coupling.before_step()
+        with self.precision, nullcontext() if coupling is None else coupling.controls():
+            deep = None if coupling is None else coupling.deep()
+            loss = objective(prepared.model, batch, prepared.config.loss, self.generator, deep)
         prepared.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
         rate = learning_rate(optim, self.step, prepared.total_steps, prepared.steps_per_epoch)
+        rate *= damping
         norm, skipped = guarded_step(prepared.optimizer, loss.total, rate, optim.grad_clip)
         self.averages.add(_measurements(loss, norm), skipped)
+        if coupling is not None:
+            coupling.after_step(batch, loss)
         if prepared.average is not None:
             prepared.average.update(self.step)
         self.step += 1
@@ -231,6 +240,7 @@ class _Training:
             skipped=measured.skipped,
             seconds=round(self.clock.seconds, 3),
             **measured.means,
+            **({} if self.prepared.coupling is None else self.prepared.coupling.measurements()),
         )
 
     @property
@@ -256,16 +266,12 @@ class _Training:
             seconds_left=self.clock.seconds_for(left * self._tokens_per_step),
             row=row,
         )
+        coupling = self.prepared.coupling
+        felt = coupling.epoch_counts() if epoch_ends and coupling is not None else {}
         for observer in self.observers:
             observer.on_step(event)
             if epoch_ends:
-                observer.on_epoch(EpochEvent(step=self.step, epoch=self.progress.epoch))
-
-
-def _precision(name: str, device: torch.device) -> torch.autocast:
-    """The context in which a step multiplies in the numbers that `--precision` means."""
-    half = name == "bf16" or (name == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16, enabled=half)
+                observer.on_epoch(EpochEvent(step=self.step, epoch=self.progress.epoch, graph=felt))
 
 
 def _due(step: int, every: int | None, otherwise: bool) -> bool:

@@ -6,7 +6,7 @@ The others are additions that a run may ask for by weight.
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from boggers.field.waves import TINY
@@ -130,14 +130,22 @@ def token_auxiliary(
 
 
 def bigram_bias(
-    embedding: Float[Tensor, "V D"], contexts: Tokens, strength: float
+    embedding: Float[Tensor, "V D"],
+    contexts: Tokens,
+    strength: float,
+    left_out: Bool[Tensor, " V"] | None = None,
 ) -> Float[Tensor, "B V"]:
     """What the previous token's embedding alone says of the next: strength · E[prev]·Eᵀ / D.
 
     Divided by the width, the self term of unit-variance embeddings is about `strength` at any D.
+    Tokens that are left out (those that a memory calls deep) are neither favoured nor the reason
+    for favouring others: their bias is 0.
     """
-    previous = embedding[contexts[:, -1]]
-    return strength / embedding.shape[1] * previous @ embedding.T
+    previous = contexts[:, -1]
+    bias = strength / embedding.shape[1] * embedding[previous] @ embedding.T
+    if left_out is None:
+        return bias
+    return bias.masked_fill(left_out | left_out[previous][:, None], 0.0)
 
 
 def energy_regulariser(energy: PerRow) -> Tensor:

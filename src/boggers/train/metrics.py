@@ -82,6 +82,21 @@ class MetricsRow:
     breaks: float | None = None
     """Mean breaks per window, or per position of a stream."""
 
+    ts_tension: float | None = None
+    """Tension of the living graph when it last felt the model."""
+
+    ts_fired: float | None = None
+    """Batches so far that the graph felt."""
+
+    ts_evolves: float | None = None
+    """Nodes that the graph has grown so far."""
+
+    memory_active: float | None = None
+    """Tokens that the memory calls active."""
+
+    memory_deep: float | None = None
+    """Tokens that the memory calls deep."""
+
     skipped: int = 0
     """Steps so far that changed nothing, being not finite."""
 

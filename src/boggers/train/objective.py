@@ -139,7 +139,13 @@ class Loss:
     """How the batch settled: means over its rows or positions, by metrics column, detached."""
 
 
-def objective(model: Model, batch: Batch, config: LossConfig, generator: torch.Generator) -> Loss:
+def objective(
+    model: Model,
+    batch: Batch,
+    config: LossConfig,
+    generator: torch.Generator,
+    deep: Tensor | None = None,
+) -> Loss:
     """Run the model on a batch and add up the losses that have weight.
 
     total = Σ_i weight_i · loss_i
@@ -149,10 +155,11 @@ def objective(model: Model, batch: Batch, config: LossConfig, generator: torch.G
         batch: contexts and the targets that follow, on the model's device.
         config: the weights and shapes of the terms.
         generator: on the model's device; feeds the model's noise and the choice of negatives.
+        deep: (V,), tokens that a memory leaves out of the bigram bias.
     """
     if isinstance(model, StreamModel):
         return _of_stream(model, batch, config, generator)
-    return _of_window(model, batch, config, generator)
+    return _of_window(model, batch, config, generator, deep)
 
 
 def require_possible(config: LossConfig, architecture: str) -> None:
@@ -210,7 +217,11 @@ def _of_stream(
 
 
 def _of_window(
-    model: WindowModel, batch: Batch, config: LossConfig, generator: torch.Generator
+    model: WindowModel,
+    batch: Batch,
+    config: LossConfig,
+    generator: torch.Generator,
+    deep: Tensor | None,
 ) -> Loss:
     weights = config.weights
     reading = model(batch.contexts, keep_path=weights.contrast > 0.0, generator=generator)
@@ -226,7 +237,7 @@ def _of_window(
         total = total + weights.contrast * contrast
         parts["trajectory_contrast"] = contrast.detach()
     if weights.token > 0.0:
-        token = _token(model, reading.logits, batch, config)
+        token = _token(model, reading.logits, batch, config, deep)
         total = total + weights.token * token
         parts["token_auxiliary"] = token.detach()
     if weights.readout > 0.0:
@@ -264,10 +275,12 @@ def _contrast(relaxation: Relaxation, config: LossConfig, generator: torch.Gener
     )
 
 
-def _token(model: WindowModel, logits: Tensor, batch: Batch, config: LossConfig) -> Tensor:
+def _token(
+    model: WindowModel, logits: Tensor, batch: Batch, config: LossConfig, deep: Tensor | None
+) -> Tensor:
     bias = None
     if config.token_bigram_bias is not None:
-        bias = losses.bigram_bias(model.embedding, batch.contexts, config.token_bigram_bias)
+        bias = losses.bigram_bias(model.embedding, batch.contexts, config.token_bigram_bias, deep)
     return losses.token_auxiliary(
         logits,
         batch.targets,

@@ -1,6 +1,6 @@
 """What a training run tells whoever watches it: values, never text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -68,6 +68,9 @@ class EpochEvent:
     epoch: int
     """Epochs finished."""
 
+    graph: dict[str, float] = field(default_factory=dict)
+    """What the living graph felt in this epoch, by the original's column names; empty without."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
@@ -99,6 +102,9 @@ class FitResult:
 
     interrupted: bool
     """Whether a signal ended the run before its last step; it can be resumed."""
+
+    notes: tuple[str, ...] = ()
+    """Sentences that a person should read."""
 
 
 class Observer(Protocol):

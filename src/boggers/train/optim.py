@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from boggers.errors import UserError
+from boggers.train.muon import Muon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,7 @@ class Optimizer:
         state: the moments of every weight, whichever of the two moves it.
     """
 
-    def __init__(self, adamw: torch.optim.AdamW, muon: torch.optim.Muon | None = None) -> None:
+    def __init__(self, adamw: torch.optim.AdamW, muon: Muon | None = None) -> None:
         self.adamw = adamw
         self.muon = muon
         self.param_groups: list[dict[str, Any]] = list(adamw.param_groups)
@@ -145,20 +146,8 @@ class Optimizer:
         # The fused kernel refuses by itself, by the mechanism that gradient scaling uses.
         self.adamw.found_inf = skipped  # type: ignore[attr-defined]
         self.adamw.step()
-        if self.muon is None:
-            return
-        if skipped is None:
-            self.muon.step()  # type: ignore[no-untyped-call]
-            return
-        matrices = [p for group in self.muon.param_groups for p in group["params"]]
-        for matrix in matrices:
-            self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix))
-        moving = [*matrices, *(self.state[matrix]["momentum_buffer"] for matrix in matrices)]
-        before = [tensor.detach().clone() for tensor in moving]
-        self.muon.step()  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            for tensor, old in zip(moving, before, strict=True):
-                tensor.copy_(torch.where(skipped.bool(), old, tensor))
+        if self.muon is not None:
+            self.muon.step(skipped=skipped)
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
@@ -199,7 +188,7 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     )
     if not matrices:
         return Optimizer(adamw)
-    muon = torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=decay)
+    muon = Muon(matrices, lr=config.muon_lr, weight_decay=decay)
     muon.param_groups[0]["scale"] = config.muon_lr / config.lr
     return Optimizer(adamw, muon)
 

@@ -23,6 +23,8 @@ from boggers.text.store import load_tokenizer
 from boggers.train import checkpoint
 from boggers.train.average import WeightAverage
 from boggers.train.checkpoint import Origin, Progress
+from boggers.train.coupling import Coupling, make_coupling
+from boggers.train.graph_config import require_fitting
 from boggers.train.objective import require_possible
 from boggers.train.observers import Validation
 from boggers.train.optim import Optimizer, make_optimizer
@@ -48,6 +50,8 @@ class Prepared:
     optimizer: Optimizer
     average: WeightAverage | None
     """The running average of the weights, if one is kept."""
+    coupling: Coupling | None
+    """The graph and the memory of tokens, if the run has one of them."""
     origin: Origin
     progress: Progress
     damaged: tuple[str, ...] = ()
@@ -107,8 +111,10 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
         UserError: a setting does not fit the text or the machine; the folder already holds a
             run; there is nothing to continue, or it does not fit this configuration.
     """
+    config = _with_memory(config)
     train = config.train
     require_possible(config.loss, config.architecture)
+    require_fitting(config.graph, config.model)
     device = choose_device(train.device)
     start = choose_start(config)
     tokenizer = (
@@ -122,6 +128,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     model = build_model(config.model, tokenizer.vocab_size, initial).to(device)
     optimizer = make_optimizer(model, config.optim)
     average = None if train.ema_decay is None else WeightAverage(model, train.ema_decay)
+    coupling = make_coupling(config, model, start.run, device)
     origin = Origin(
         tokenizer=tokenizer.fingerprint,
         corpus=corpus.key,
@@ -132,7 +139,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     )
     at = Progress()
     if start.checkpoint is not None:
-        at = checkpoint.load(start.checkpoint, model, optimizer, origin, average)
+        at = checkpoint.load(start.checkpoint, model, optimizer, origin, average, coupling)
     prepared = Prepared(
         config=_settled(config, start.run),
         run=start.run,
@@ -144,6 +151,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
         model=model,
         optimizer=optimizer,
         average=average,
+        coupling=coupling,
         origin=origin,
         progress=at,
         damaged=start.damaged,
@@ -162,6 +170,13 @@ def _cut(config: RunConfig, corpus: TokenCorpus) -> tuple[Split, Windows | Seque
     window = config.model.window_size
     parts = split(tokens, share, window)
     return parts, Windows(corpus.ids, parts.train.start, parts.train.stop, window)
+
+
+def _with_memory(config: RunConfig) -> RunConfig:
+    """The configuration with the form of the bonus that a memory implies."""
+    if not config.graph.use_goat_memory or config.model.token_bonus is not None:
+        return config
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, token_bonus="hold"))
 
 
 def _settled(config: RunConfig, run: Run) -> RunConfig:

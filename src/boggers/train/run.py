@@ -17,8 +17,10 @@ from boggers.files import read_json, write_json
 from boggers.model.architectures import CONFIGS, Architecture, ModelConfig, architecture_of, named
 from boggers.model.window import WindowConfig
 from boggers.text.config import TextConfig
+from boggers.train.graph_config import GraphConfig
 from boggers.train.objective import LossConfig
 from boggers.train.optim import OptimConfig
+from boggers.train.precision import Precision
 from boggers.train.typed_json import from_json, to_json
 
 
@@ -48,7 +50,7 @@ class TrainConfig:
     device: str = "auto"
     """auto (CUDA if there is one, else the processor), cpu, cuda, cuda:1, mps."""
 
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     """Numbers in which training multiplies: bf16 keeps weights, sums and losses in fp32; auto is
     bf16 on CUDA and fp32 elsewhere."""
 
@@ -116,6 +118,7 @@ class RunConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    graph: GraphConfig = field(default_factory=GraphConfig)
 
     def __post_init__(self) -> None:
         if architecture_of(self.model) != self.architecture:
@@ -123,6 +126,8 @@ class RunConfig:
                 f"A run of the architecture {self.architecture} needs the options of that "
                 f"architecture; those of {architecture_of(self.model)} came."
             )
+        if self.model.token_bonus is not None and not self.graph.use_goat_memory:
+            raise UserError("--token-bonus does nothing without --use-goat-memory.")
         length = self.tokens_per_row
         if self.train.batch_tokens is not None and self.train.batch_tokens % length:
             raise UserError(

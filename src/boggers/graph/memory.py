@@ -1,0 +1,236 @@
+"""What a model has read lately: every token of the vocabulary is active, dormant or deep."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from boggers.errors import UserError
+
+DORMANT, ACTIVE, DEEP = 0, 1, 2
+STATES = ("dormant", "active", "deep")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryRule:
+    """How tokens are remembered and forgotten."""
+
+    decay_rate: float = 0.95
+    """What is left of an activation after a tick, as a factor of at least 0; usually below 1."""
+
+    active_threshold: float = 0.5
+    """A: from this activation on a token is active; seeing the batch's most frequent token adds as
+    much."""
+
+    dormant_threshold: float = 0.1
+    """L: below this activation a token is not active; at most A. Every token starts at it."""
+
+    ticks_to_deep: int = 3
+    """Ticks on end below L after which a token is deep; at least 1."""
+
+    bonus_scale: float = 0.05
+    """What an active token's activation is multiplied by to give its bonus; at least 0."""
+
+    def __post_init__(self) -> None:
+        for holds, rule, value in (
+            (0.0 <= self.decay_rate < math.inf, "The decay must be at least 0", self.decay_rate),
+            (
+                0.0 <= self.dormant_threshold <= self.active_threshold < math.inf,
+                "The dormant threshold must be at least 0 and at most the active one",
+                self.dormant_threshold,
+            ),
+            (self.ticks_to_deep >= 1, "Ticks to deep must be at least 1", self.ticks_to_deep),
+            (0.0 <= self.bonus_scale < math.inf, "The bonus must be at least 0", self.bonus_scale),
+        ):
+            if not holds:
+                raise UserError(f"{rule}; it is {value}.")
+
+
+SWEEP_RANGES: dict[str, tuple[float, float]] = {
+    "decay_rate": (0.85, 0.99),
+    "active_threshold": (0.3, 0.7),
+    "dormant_threshold": (0.05, 0.2),
+    "ticks_to_deep": (1, 8),
+    "bonus_scale": (0.0, 0.15),
+}
+"""Sensible ranges of every knob."""
+
+
+@dataclass(frozen=True)
+class MemoryStats:
+    """How many tokens are in each state after so many ticks."""
+
+    tick: int
+    active: int
+    dormant: int
+    deep: int
+
+
+class TokenMemory:
+    """Three vectors over the vocabulary: activation a, state, and ticks spent low.
+
+    A tick reads the tokens of a batch, n_v of each:
+
+        a_v ← min(1, a_v + A n_v / max n)  where n_v > 0,       then a ← max(0, ρ a)
+        a ≥ A: active      a < L: dormant, unless deep; deep after K such ticks on end
+        L ≤ a < A: as before (what was active stays active, what was deep stays deep)
+
+    The original is GOAT-TS's `memory_tick` over one Python object a token.
+
+    Args:
+        vocab_size: V, at least 1.
+        rule: thresholds and rates.
+        device: where the vectors live; a tick never waits for it.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        rule: MemoryRule | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if vocab_size < 1:
+            raise UserError(
+                f"A memory needs at least one token; a vocabulary of {vocab_size} came."
+            )
+        self.rule = rule or MemoryRule()
+        # Metal has no float64.
+        exact = torch.float32 if torch.device(device).type == "mps" else torch.float64
+        self.activation = torch.full(
+            (vocab_size,), self.rule.dormant_threshold, dtype=exact, device=device
+        )
+        self.state = torch.full((vocab_size,), DORMANT, dtype=torch.int8, device=device)
+        self.low_ticks = torch.zeros(vocab_size, dtype=torch.int32, device=device)
+        self.ticks = 0
+
+    def __len__(self) -> int:
+        return len(self.activation)
+
+    def tick(self, contexts: Tensor) -> None:
+        """Read a batch of token ids of any shape and let everything else fade a little.
+
+        Ids outside the vocabulary are ignored; an empty batch is pure decay.
+        """
+        seen = self._counts(contexts)
+        share = seen / seen.max().clamp_min(1.0)
+        risen = (self.activation + self.rule.active_threshold * share).clamp_max(1.0)
+        self.activation = torch.where(seen > 0, risen, self.activation)
+        self.fade()
+
+    def fade(self) -> None:
+        """Decay, then change states, then count low ticks: GOAT-TS's `memory_tick`."""
+        rule = self.rule
+        self.activation = (self.activation * rule.decay_rate).clamp_min(0.0)
+        low = self.activation < rule.dormant_threshold
+        self.state.masked_fill_(self.activation >= rule.active_threshold, ACTIVE)
+        self.state.masked_fill_(low & (self.state != DEEP), DORMANT)
+        self.low_ticks = torch.where(low, self.low_ticks + 1, 0)
+        self.state.masked_fill_(low & (self.low_ticks >= rule.ticks_to_deep), DEEP)
+        self.ticks += 1
+
+    def revive(self, ids: Tensor, when: Tensor | None = None) -> None:
+        """Make the dormant tokens among these active, at an activation of at least 0.5.
+
+        Args:
+            ids: of any shape; those outside the vocabulary are ignored.
+            when: a truth value on the device; None = always.
+        """
+        asked = self._counts(ids) > 0
+        rise = asked & (self.state == DORMANT)
+        if when is not None:
+            rise = rise & when
+        self.activation = torch.where(rise, self.activation.clamp_min(0.5), self.activation)
+        self.state.masked_fill_(rise, ACTIVE)
+
+    def bonus(self) -> Tensor:
+        """bonus_scale · a of active tokens, 0 of others, (V,), in float32."""
+        active = self.state == ACTIVE
+        return torch.where(active, self.rule.bonus_scale * self.activation, 0.0).float()
+
+    def deep(self) -> Tensor:
+        """Which tokens are deep, (V,): they are left out of the bigram bias."""
+        return self.state == DEEP
+
+    def bonus_of(self, token: int) -> float:
+        """One token's bonus; 0 outside the vocabulary. Waits for the device."""
+        if not 0 <= token < len(self) or int(self.state[token]) != ACTIVE:
+            return 0.0
+        return self.rule.bonus_scale * float(self.activation[token])
+
+    def state_of(self, token: int) -> str:
+        """One token's state; dormant outside the vocabulary. Waits for the device."""
+        return STATES[int(self.state[token])] if 0 <= token < len(self) else STATES[DORMANT]
+
+    def stats(self) -> MemoryStats:
+        """Tokens in each state. Waits for the device."""
+        counts = torch.bincount(self.state.long(), minlength=len(STATES)).tolist()
+        return MemoryStats(self.ticks, counts[ACTIVE], counts[DORMANT], counts[DEEP])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that has to be kept, for a checkpoint."""
+        return {
+            "activation": self.activation.contiguous(),
+            "state": self.state,
+            "low_ticks": self.low_ticks,
+            "ticks": torch.tensor(self.ticks),
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` gave.
+
+        Raises:
+            UserError: it is of another vocabulary, or something is missing.
+        """
+        mine = self.tensors()
+        for name, value in mine.items():
+            came = tuple(tensors[name].shape) if name in tensors else None
+            if came != tuple(value.shape):
+                raise UserError(
+                    f"A token memory of {len(self):,} tokens needs {name} {tuple(value.shape)}; "
+                    f"{came or 'nothing'} came. Use the checkpoint of this run."
+                )
+        for name in ("activation", "state", "low_ticks"):
+            setattr(self, name, tensors[name].to(mine[name]).clone())
+        self.ticks = int(tensors["ticks"])
+
+    def _counts(self, ids: Tensor) -> Tensor:
+        """How often each token is among these, (V,)."""
+        count = len(self)
+        ids = ids.reshape(-1).long()
+        # What is outside the vocabulary is counted in one more place and left out.
+        inside = torch.where((ids >= 0) & (ids < count), ids, count)
+        seen = torch.zeros(count + 1, dtype=self.activation.dtype, device=self.activation.device)
+        return seen.index_add_(0, inside, torch.ones_like(inside, dtype=seen.dtype))[:count]
+
+
+def sweep(rule: MemoryRule, points: int = 3) -> Iterator[tuple[str, float, MemoryRule]]:
+    """One knob after another over its range, the others as they are: (name, value, rule).
+
+    Args:
+        rule: what the knobs are now.
+        points: values of each knob, evenly spaced, at least 2.
+
+    Raises:
+        UserError: fewer than 2 points.
+    """
+    if points < 2:
+        raise UserError(f"A sweep needs at least 2 points a knob; {points} came.")
+    for (name, (low, high)), place in itertools.product(SWEEP_RANGES.items(), range(points)):
+        value = low + (high - low) * place / (points - 1)
+        chosen: Any = round(value) if name == "ticks_to_deep" else value
+        yield name, chosen, replace(rule, **{name: chosen})
+
+
+def sweep_config(rule: MemoryRule) -> dict[str, dict[str, object]]:
+    """Every knob's range and present value, as the original lists them."""
+    return {
+        field.name: {
+            "range": list(SWEEP_RANGES[field.name]),
+            "current": getattr(rule, field.name),
+        }
+        for field in fields(rule)
+    }

@@ -1,0 +1,151 @@
+"""Edges as a sparse matrix that grows: a product costs O(N + E), an added edge almost nothing."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boggers.errors import UserError
+
+try:
+    from scipy.sparse import coo_array
+except ImportError as error:
+    raise UserError(
+        "The living graph needs SciPy. Install it with: pip install 'boggers[graph]'"
+    ) from error
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int32]
+
+LOOSE = 1 / 16
+"""Share of the edges that may stay outside the matrix before it is made anew."""
+
+SMALL = 4096
+"""Up to so many edges the matrix is made anew at once, so that results never depend on history."""
+
+
+class Adjacency:
+    """A multiset of edges and the symmetric matrix W that they add up to.
+
+    Edges since the last compression are kept apart, so that a graph that grows by an edge a tick
+    is not sorted anew at every tick.
+    """
+
+    def __init__(self) -> None:
+        self._source = np.empty(0, np.int32)
+        self._target = np.empty(0, np.int32)
+        self._weight = np.empty(0)
+        self._count = 0
+        self._compressed = 0
+        self._matrix: Any = None
+        self._degree = np.empty(0)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def source(self) -> Indices:
+        """First ends, (E,)."""
+        return self._source[: self._count]
+
+    @property
+    def target(self) -> Indices:
+        """Second ends, (E,)."""
+        return self._target[: self._count]
+
+    @property
+    def weight(self) -> Floats:
+        """Weights, (E,)."""
+        return self._weight[: self._count]
+
+    def append(self, source: int, target: int, weight: float) -> None:
+        """Add one edge."""
+        if self._count == len(self._weight):
+            room = max(16, 2 * self._count)
+            self._source = np.resize(self._source, room)
+            self._target = np.resize(self._target, room)
+            self._weight = np.resize(self._weight, room)
+        at = self._count
+        self._source[at], self._target[at], self._weight[at] = source, target, weight
+        self._count += 1
+        self._make_room(max(source, target) + 1)
+        self._degree[source] += weight
+        if source != target:
+            self._degree[target] += weight
+
+    def extend(self, source: Indices, target: Indices, weight: Floats, nodes: int) -> None:
+        """Add many edges between `nodes` nodes."""
+        self._source = np.concatenate([self.source, source]).astype(np.int32, copy=False)
+        self._target = np.concatenate([self.target, target]).astype(np.int32, copy=False)
+        self._weight = np.concatenate([self.weight, weight]).astype(np.float64, copy=False)
+        self._count = len(self._weight)
+        self._recount(nodes)
+
+    def remove(self, doomed: NDArray[np.bool_]) -> None:
+        """Remove the edges that a mask (E,) names."""
+        kept = ~doomed
+        self._source, self._target = self.source[kept], self.target[kept]
+        self._weight = self.weight[kept]
+        self._count = len(self._weight)
+        self._recount(len(self._degree))
+
+    def degree(self, nodes: int) -> Floats:
+        """Σ_j w_ij, (nodes,)."""
+        self._make_room(nodes)
+        return self._degree[:nodes]
+
+    def mean(self, values: Floats) -> Floats:
+        """Σ_j w_ij v_j / Σ_j w_ij, (N,); v_i itself where the weights do not sum above 0."""
+        felt = self._product(values)
+        degree = self.degree(len(values))
+        feels = degree > 0.0
+        np.divide(felt, degree, out=felt, where=feels)
+        np.copyto(felt, values, where=~feels)
+        return felt
+
+    def _product(self, values: Floats) -> Floats:
+        """W v."""
+        loose = self._count - self._compressed
+        limit = LOOSE * self._compressed if self._count > SMALL else 0
+        if self._matrix is None or loose > limit:
+            self._compress(len(values))
+        size = self._matrix.shape[0]
+        felt: Floats = self._matrix @ values[:size]
+        if size < len(values):
+            felt = np.concatenate([felt, np.zeros(len(values) - size)])
+        if self._compressed < self._count:
+            new = slice(self._compressed, self._count)
+            source, target, weight = self._source[new], self._target[new], self._weight[new]
+            np.add.at(felt, source, weight * values[target])
+            apart = source != target
+            np.add.at(felt, target[apart], weight[apart] * values[source[apart]])
+        return felt
+
+    def _compress(self, nodes: int) -> None:
+        source, target, weight = self.source, self.target, self.weight
+        apart = source != target
+        rows = np.concatenate([source, target[apart]])
+        columns = np.concatenate([target, source[apart]])
+        values = np.concatenate([weight, weight[apart]])
+        self._matrix = coo_array((values, (rows, columns)), shape=(nodes, nodes)).tocsr()
+        self._compressed = self._count
+        self._sum_degrees(nodes)  # in the order of the edges, however they came
+
+    def _recount(self, nodes: int) -> None:
+        """Degrees anew, and the matrix at the next product."""
+        self._sum_degrees(nodes)
+        self._matrix, self._compressed = None, 0
+
+    def _sum_degrees(self, nodes: int) -> None:
+        source, target, weight = self.source, self.target, self.weight
+        apart = source != target
+        degree: Floats = np.zeros(nodes)
+        degree += np.bincount(source, weight, nodes)
+        degree += np.bincount(target[apart], weight[apart], nodes)
+        self._degree = degree
+
+    def _make_room(self, nodes: int) -> None:
+        if nodes > len(self._degree):
+            grown = np.zeros(max(nodes, 2 * len(self._degree)))
+            grown[: len(self._degree)] = self._degree
+            self._degree = grown

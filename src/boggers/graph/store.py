@@ -1,0 +1,319 @@
+"""A graph on disk: SQLite, one transaction a tick; a crash loses at most the tick under way.
+
+Columns of numbers are kept in blocks of 4,096, and only blocks that changed are written again.
+"""
+
+import hashlib
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from boggers.errors import UserError
+from boggers.graph.living import LivingGraph
+
+SCHEMA = 1
+BLOCK = 4096
+HISTORY = 10_000
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE node (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, attributes TEXT);
+CREATE TABLE block (column TEXT, number INTEGER, data BLOB NOT NULL, PRIMARY KEY (column, number))
+    WITHOUT ROWID;
+CREATE TABLE dangling (number INTEGER PRIMARY KEY, source TEXT, target TEXT, weight REAL);
+CREATE TABLE history (tick INTEGER PRIMARY KEY, seconds REAL, tension REAL NOT NULL,
+    nodes INTEGER, edges INTEGER, language REAL, evolved INTEGER);
+"""
+
+_KINDS = {
+    "activation": np.float64,
+    "stability": np.float64,
+    "base": np.float64,
+    "source": np.int32,
+    "target": np.int32,
+    "weight": np.float64,
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tick of a graph's history; times are seconds since 1970."""
+
+    tick: int
+    seconds: float
+    tension: float
+    nodes: int
+    edges: int
+    language: float | None
+    evolved: int
+
+
+class GraphStore:
+    """The database of one graph.
+
+    Args:
+        path: the file; made with its folder if absent.
+        history: ticks of history that are kept, the newest; at least 1.
+        durable: make every commit survive a power cut. Without it a killed process still loses
+            nothing, and a power cut loses the last commits as a whole, never half of one.
+
+    Raises:
+        UserError: the file is no such database, of a newer version, or in use by another writer.
+    """
+
+    def __init__(self, path: Path, *, history: int = HISTORY, durable: bool = True) -> None:
+        if history < 1:
+            raise UserError(f"A history keeps at least 1 tick; {history} came.")
+        self.path = path
+        self._history = history
+        self._token = secrets.token_hex(8)
+        self._digests: dict[tuple[str, int], bytes] = {}
+        self._graph: LivingGraph | None = None
+        self._structure: int | None = None
+        self._nodes = 0
+        self._described: set[int] = set()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._explained():
+            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._database.execute("PRAGMA busy_timeout = 5000")
+            self._prepare()
+
+    def __enter__(self) -> "GraphStore":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what was saved stays."""
+        self._database.close()
+
+    @property
+    def empty(self) -> bool:
+        """Whether no graph has been saved yet."""
+        return self._meta("tick") is None
+
+    def save(self, graph: LivingGraph, *, language: float | None = None, evolved: int = 0) -> None:
+        """Write the graph as it stands and a row of history, all of it or nothing.
+
+        Args:
+            graph: what to save.
+            language: the language tension that the tick felt.
+            evolved: nodes that grew in it.
+        """
+        with self._transaction():
+            if self._graph is not graph or self._meta("writer") != self._token:
+                self._forget()  # what is on the disk may be another's
+                self._set_meta(writer=self._token)
+            self._write_columns(graph)
+            self._set_meta(tick=str(graph.tick), damping=repr(graph.damping))
+            self._database.execute(
+                "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    graph.tick,
+                    time.time(),
+                    graph.tension(),
+                    len(graph),
+                    graph.num_edges,
+                    language,
+                    evolved,
+                ),
+            )
+            self._database.execute(
+                "DELETE FROM history WHERE tick > ? OR tick <= ?",
+                (graph.tick, graph.tick - self._history),
+            )
+        self._remember(graph)
+
+    def load(self) -> LivingGraph:
+        """The graph as it was last saved.
+
+        Raises:
+            UserError: none has been saved, or the file is damaged.
+        """
+        if self.empty:
+            raise UserError(f"{self.path} holds no graph yet.")
+        with self._explained():
+            nodes = self._database.execute("SELECT name, attributes FROM node ORDER BY number")
+            rows: Sequence[tuple[str, str | None]] = nodes.fetchall()
+            columns = {name: self._read_column(name) for name in _KINDS}
+            try:
+                graph = LivingGraph.from_arrays(
+                    (name for name, _ in rows),
+                    columns["activation"],
+                    columns["source"],
+                    columns["target"],
+                    columns["weight"],
+                    stability=columns["stability"],
+                    base=columns["base"],
+                    damping=float(self._meta("damping") or 0.0),
+                )
+            except (UserError, ValueError) as error:
+                raise UserError(f"{self.path} is damaged: {error}") from error
+            graph.attributes = {
+                number: json.loads(known) for number, (_, known) in enumerate(rows) if known
+            }
+            for source, target, weight in self._database.execute(
+                "SELECT source, target, weight FROM dangling ORDER BY number"
+            ):
+                graph.add_edge(source, target, weight, dangling=True)
+        graph.tick = int(self._meta("tick") or 0)
+        return graph
+
+    def adopt(self, graph: LivingGraph) -> None:
+        """Take note that this graph is what was just loaded, so that only changes are written."""
+        with self._transaction():
+            self._set_meta(writer=self._token)
+            for name, number, data in self._database.execute("SELECT * FROM block"):
+                self._digests[name, number] = _digest(data)
+        self._remember(graph)
+
+    def history(self, last: int | None = None) -> list[Row]:
+        """The newest rows of history, oldest first; all that are kept if `last` is None."""
+        with self._explained():
+            found = self._database.execute(
+                "SELECT * FROM history ORDER BY tick DESC LIMIT ?", (-1 if last is None else last,)
+            )
+            return [Row(*row) for row in reversed(found.fetchall())]
+
+    def check(self) -> None:
+        """Look for damage.
+
+        Raises:
+            UserError: something does not fit together.
+        """
+        with self._explained():
+            (verdict,) = self._database.execute("PRAGMA integrity_check").fetchone()
+        newest = self.history(1)
+        if verdict != "ok" or (not self.empty and newest[0].tick != int(self._meta("tick") or -1)):
+            raise UserError(f"{self.path} is damaged: {verdict}.")
+        if not self.empty:
+            self.load()
+
+    def _write_columns(self, graph: LivingGraph) -> None:
+        source, target, weight = graph.edge_arrays
+        moving = {"activation": graph.activation}
+        if graph.structure != self._structure:
+            self._write_nodes(graph)
+            moving |= {"source": source, "target": target, "weight": weight}  # type: ignore[dict-item]
+        # Anyone may write to these two between ticks.
+        moving |= {"stability": graph.stability, "base": graph.base}
+        for name, values in moving.items():
+            self._write_column(name, values)
+
+    def _write_nodes(self, graph: LivingGraph) -> None:
+        self._database.execute("DELETE FROM node WHERE number >= ?", (self._nodes,))
+        changed = {*self._described, *graph.attributes, *range(self._nodes, len(graph))}
+        self._database.executemany(
+            "INSERT OR REPLACE INTO node VALUES (?, ?, ?)",
+            ((at, graph.names[at], _as_text(graph.attributes.get(at))) for at in sorted(changed)),
+        )
+        self._database.execute("DELETE FROM dangling")
+        self._database.executemany(
+            "INSERT INTO dangling VALUES (?, ?, ?, ?)",
+            [(number, *edge) for number, edge in enumerate(graph.dangling)],
+        )
+
+    def _write_column(self, name: str, values: np.ndarray) -> None:
+        """Write the blocks that are not as they were last written."""
+        plain = np.ascontiguousarray(values, _KINDS[name])
+        count = -(-len(plain) // BLOCK)
+        for number in range(count):
+            data = plain[number * BLOCK : (number + 1) * BLOCK].tobytes()
+            digest = _digest(data)
+            if self._digests.get((name, number)) != digest:
+                self._database.execute(
+                    "INSERT OR REPLACE INTO block VALUES (?, ?, ?)", (name, number, data)
+                )
+                self._digests[name, number] = digest
+        if (name, count) in self._digests or self._structure is None:
+            self._database.execute(
+                "DELETE FROM block WHERE column = ? AND number >= ?", (name, count)
+            )
+            kept = self._digests.items()
+            self._digests = {k: v for k, v in kept if k[0] != name or k[1] < count}
+
+    def _read_column(self, name: str) -> np.ndarray:
+        found = self._database.execute(
+            "SELECT data FROM block WHERE column = ? ORDER BY number", (name,)
+        )
+        return np.frombuffer(b"".join(data for (data,) in found), _KINDS[name])
+
+    def _prepare(self) -> None:
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA:
+            raise UserError(
+                f"{self.path} was written by a newer version (schema {version}, this one knows "
+                f"{SCHEMA}). Use that version."
+            )
+        if version == SCHEMA:
+            return
+        (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables:
+            raise UserError(f"{self.path} is a database of something else. Choose another file.")
+        with self._transaction():
+            for statement in _TABLES.split(";"):
+                self._database.execute(statement)
+            self._database.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _meta(self, key: str) -> str | None:
+        with self._explained():
+            found = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,))
+            row = found.fetchone()
+        return None if row is None else str(row[0])
+
+    def _set_meta(self, **values: str) -> None:
+        self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    def _remember(self, graph: LivingGraph) -> None:
+        self._graph, self._structure = graph, graph.structure
+        self._nodes = len(graph)
+        self._described = set(graph.attributes)
+
+    def _forget(self) -> None:
+        """Write everything at the next save."""
+        self._digests, self._described = {}, set()
+        self._graph, self._structure, self._nodes = None, None, 0
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._explained():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            finally:
+                if self._database.in_transaction:
+                    self._forget()  # what was written in it is undone
+                    self._database.execute("ROLLBACK")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise UserError(f"{self.path} cannot be used as a graph: {error}.") from error
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _as_text(known: dict[str, Any] | None) -> str | None:
+    return json.dumps(known) if known else None

@@ -1,0 +1,122 @@
+"""Programs that others wrote, against a live server: lm-eval and schemathesis."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import schemathesis
+from schemathesis import checks
+from schemathesis.specs.openapi import checks as openapi_checks
+
+from boggers.infer.score import score
+
+from .conftest import Live, Serve, stream_mind, window_mind
+
+QUESTIONS = [
+    ("The sky is", " blue", " made of cheese"),
+    ("Whales live in the", " sea", " trees of the forest"),
+    ("Two and two are", " four", " very often five"),
+    ("Snow is", " white and cold", " hot"),
+]
+
+TASK = """\
+task: settled
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {file}}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{question}}}}"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: "{{{{answer}}}}"
+target_delimiter: ""
+metric_list: [{{metric: acc}}]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # what lm-eval and datasets complain about is theirs
+@pytest.mark.parametrize("architecture", ["stream", "window"])
+def test_lm_eval_scores_over_http_as_the_model_does_here(
+    architecture: str, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
+    live = serve(stream_mind() if architecture == "stream" else window_mind())
+    # The score of a corpus reads its first id twice; so that the server does too, it comes twice.
+    rows = [
+        {"question": q[0] + q, "choices": [good, bad], "answer": 0} for q, good, bad in QUESTIONS
+    ]
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "settled.yaml").write_text(TASK.format(file=data))
+    found: Any = lm_eval.simple_evaluate(
+        model="local-completions",
+        model_args={"base_url": f"{live.url}/v1/completions", "model": "small"},
+        tasks=["settled"],
+        task_manager=TaskManager(include_path=str(tmp_path / "tasks"), include_defaults=False),
+        log_samples=True,
+        bootstrap_iters=0,
+    )
+    samples = sorted(found["samples"]["settled"], key=lambda sample: sample["doc_id"])
+    assert len(samples) == len(QUESTIONS)
+    right = []
+    for sample, (question, good, bad) in zip(samples, QUESTIONS, strict=True):
+        here = []
+        for answer in (good, bad):
+            ids = np.frombuffer((question + answer).encode(), dtype=np.uint8).astype(np.int64)
+            start = len(question)
+            here.append(-score(live.house.mind.model, ids, start, len(ids)).nats)
+        there = [float(response[0][0]) for response in sample["resps"]]
+        np.testing.assert_allclose(there, here, rtol=0, atol=1e-6)
+        right.append(here[0] > here[1])
+    assert found["results"]["settled"]["acc,none"] == np.mean(right)
+
+
+HELD = [
+    checks.not_a_server_error,
+    openapi_checks.status_code_conformance,
+    openapi_checks.content_type_conformance,
+    openapi_checks.response_headers_conformance,
+    openapi_checks.response_schema_conformance,
+]
+
+BAD = schemathesis.GenerationMode.NEGATIVE
+
+CASES = int(os.environ.get("BOGGERS_SCHEMA_CASES", "6"))
+"""Cases for each endpoint; 150 of them make more than 2,000 in all."""
+
+
+def test_the_description_is_kept_whatever_is_sent(live: Live) -> None:
+    """No 500, no answer that the description does not know."""
+    import hypothesis
+
+    schema = schemathesis.openapi.from_url(f"{live.url}/openapi.json")
+    total = 0
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        if operation.path == "/v1/models/reload":
+            continue
+
+        @hypothesis.settings(
+            max_examples=CASES,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        @hypothesis.given(case=operation.as_strategy() | operation.as_strategy(BAD))
+        def check(case: Any) -> None:
+            nonlocal total
+            total += 1
+            case.call_and_validate(checks=HELD, timeout=120)
+
+        check()
+    assert total >= CASES * 10
+    assert live.http.get("/health").status_code == 200

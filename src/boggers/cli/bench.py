@@ -44,7 +44,7 @@ Numbers = Annotated[str, tyro.conf.arg(metavar="N,N,…")]
 class Quality:
     """Train contestants of equal size on the same tokens and judge them on held-out text."""
 
-    contestants: Names = "stream,stream-k1,stream-k0,stream-mlp,llama,lstm"
+    contestants: Names = "stream,stream-k2,stream-k0,stream-mlp,llama,lstm"
     """Who takes part, by name; there is mamba besides, which is slow without a GPU."""
 
     out: Path = Path("runs/quality")

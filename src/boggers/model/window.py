@@ -126,15 +126,14 @@ class WindowModel(nn.Module):
             tolerance: change of energy below which a row rests, instead of the configured one.
             bias: an energy added to the model's own.
         """
-        state = drop(
-            self.embed(contexts), self.config.embedding_dropout, generator, training=self.training
-        )
+        embedded = self.embed(contexts)
+        state = drop(embedded, self.config.embedding_dropout, generator, training=self.training)
         if steps is None:
             steps = self.config.num_dynamics_steps
         return relax(
             state,
             self.remembering(
-                self.system(nudge=nudge, tolerance=tolerance, bias=bias), state, contexts
+                self.system(nudge=nudge, tolerance=tolerance, bias=bias), embedded, contexts
             ),
             steps=steps,
             target=target,
@@ -211,14 +210,14 @@ class WindowModel(nn.Module):
             freeze=self._freeze(),
         )
 
-    def remembering(self, system: System, start: State, contexts: Tokens) -> System:
-        """The physics with what is remembered of these tokens, whose settling begins at `start`."""
+    def remembering(self, system: System, embedded: State, contexts: Tokens) -> System:
+        """The physics with what is remembered of these tokens, embedded so."""
         if self.bonus is None:
             return system
         strength = self.bonus.of(contexts)
         if self.config.token_bonus == "additive":
             return replace(system, push=strength[..., None])
-        return replace(system, energies=[*system.energies, HoldEnergy(start, strength)])
+        return replace(system, energies=[*system.energies, HoldEnergy(embedded, strength)])
 
     def parameter_counts(self) -> ParameterCounts:
         """How many numbers training adjusts."""

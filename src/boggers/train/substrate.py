@@ -185,7 +185,7 @@ class Substrate:
             lost = delivery.failed + delivery.dropped
             if lost:
                 said.append(
-                    f"The webhook {self.webhook.url} missed {lost} of {lost + delivery.sent} "
+                    f"The webhook {self.webhook.host} missed {lost} of {lost + delivery.sent} "
                     "events: it was too slow, refused them, or was not there."
                 )
         if self._store is not None:

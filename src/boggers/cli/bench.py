@@ -192,7 +192,7 @@ def _ground(options: Quality) -> Ground:
         precision=options.precision,
     )
     described = {
-        "corpus": str(options.data.corpus),
+        "corpus": options.data.source,
         "corpus_key": corpus.key,
         "tokenizer": tokenizer.fingerprint,
         "train": [parts.train.start, parts.train.stop],

@@ -20,7 +20,7 @@ VERBS = {
     "eval": "Measure a run on text that it has not seen, beside n-gram models of the same text.",
     "compare": "Set two texts side by side: where their states end and how they come there.",
     "sweep": "Train with several values of one option and say what it is worth.",
-    "corpus": "Look at a text, or make a synthetic one.",
+    "corpus": "Look at a text, make a synthetic one, or fetch one from the hub.",
     "tokenizer": "Train a tokenizer on a text, or see how one cuts a text.",
     "graph": "Look at a living graph, let it tick, run and grow, and carry it elsewhere.",
     "bench": "Train our models and well-known ones on equal terms, and compare them.",

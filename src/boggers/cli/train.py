@@ -1,6 +1,7 @@
 """`boggers train`: from a recipe, a file and flags to a run's folder with everything in it."""
 
 import importlib.util
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from boggers.infer.engine import Engine
 from boggers.infer.sampling import Sampling
 from boggers.model.architectures import ModelConfig
 from boggers.model.window import WindowConfig
+from boggers.parallel import World, join, leave, watched
 from boggers.text.folding import folding_report
 from boggers.text.gpt2 import GPT2Tokenizer
 from boggers.train.loop import fit
@@ -36,14 +38,17 @@ SAMPLE_PLACES = (0.0, 1 / 3, 2 / 3)
 
 def run(argv: list[str]) -> int:
     """Train, measure, sample and draw."""
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     config = read_configuration(argv)
-    prepared = _prepare(config, console)
+    world = join()
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=not world.is_first)
+    # Of several processes the first decides, for instance on the name of the run's folder.
+    prepared = _prepare(world.told(lambda: config), console, world)
     for line in start_report(prepared):
         console.print(line, markup=False)
     folder, judged = prepared.run.folder, bool(prepared.split.held_out)
     with TrainingProgress(console, prepared.progress.step) as progress:
         result = fit(prepared, [progress], prepared.validate if judged else None)
+    leave(world)
     if result.interrupted:
         console.print(
             f"Continue with: boggers train {' '.join(_without_resume(argv))} --resume auto"
@@ -51,7 +56,9 @@ def run(argv: list[str]) -> int:
             else f"Continue with the same command and --out {folder} --resume auto",
             markup=False,
         )
-        return INTERRUPTED
+        return INTERRUPTED if result.signal == signal.SIGINT else 0
+    if not world.is_first:
+        return 0
     if judged:
         report = evaluate(folder, device=str(prepared.device), full=False)
         console.print(f"\nHeld-out text:\n{render(report)}", markup=False)
@@ -86,7 +93,7 @@ def start_report(prepared: Prepared) -> list[str]:
     lines.append(f"device     {prepared.device}")
     lines.append(f"tokenizer  {tokenizer.kind}, vocabulary {tokenizer.vocab_size:,}")
     lines.append(
-        f"text       {config.data.corpus}: {corpus.n_bytes:,} bytes, "
+        f"text       {config.data.source}: {corpus.n_bytes:,} bytes, "
         f"{len(corpus.ids):,} tokens, {corpus.n_documents:,} documents"
     )
     lines += [f"{'':<11}{line}" for line in _folding(prepared)]
@@ -101,6 +108,10 @@ def start_report(prepared: Prepared) -> list[str]:
     todo = f"{prepared.total_steps:,} steps of {config.rows_per_step} {rows}"
     at = prepared.progress.step
     lines.append(f"training   {todo}" + (f", continued at step {at:,}" if at else ""))
+    if prepared.world.size > 1:
+        lines.append(
+            f"processes  {prepared.world.size}, {config.parallel.strategy}; they share each step"
+        )
     return lines
 
 
@@ -145,15 +156,16 @@ def draw(folder: Path, console: Console) -> None:
     draw_run(folder, inside=False)
 
 
-def _prepare(config: RunConfig, console: Console) -> Prepared:
+def _prepare(config: RunConfig, console: Console, world: World) -> Prepared:
     """Build the run, with a bar while the text is cut into tokens."""
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    shown = console.is_terminal and world.is_first
+    with watched(world), Progress(console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("reading the text", total=None)
 
         def told(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        return prepare(config, told)
+        return prepare(config, told, world)
 
 
 def _folding(prepared: Prepared) -> list[str]:

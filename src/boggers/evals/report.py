@@ -1,6 +1,5 @@
 """One measurement of a run: its held-out numbers beside those of counting, and its inside."""
 
-import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from boggers.data.config import DataConfig
 from boggers.data.tokens import tokenise
 from boggers.errors import UserError
 from boggers.evals.bootstrap import ratio
@@ -110,14 +110,12 @@ def held_out_text(run: Run, engine: Engine, corpus: str | None = None) -> HeldOu
     check_split(trained, range(start, stop), len(own.ids))
     ids, byte_lengths = own.ids, own.byte_lengths
     if corpus is not None:
-        other = tokenise(
-            dataclasses.replace(config.data, corpus=corpus, max_corpus_bytes=None),
-            engine.tokenizer,
-        )
+        only = DataConfig(corpus=corpus, cache_dir=config.data.cache_dir)
+        other = tokenise(only, engine.tokenizer)
         # A text begins where a document does: after the separator, or id 0 without one.
         between = engine.tokenizer.separator_id or 0
-        ids = np.concatenate([np.array([between], dtype=other.ids.dtype), other.ids])
-        byte_lengths = np.concatenate([np.array([0], dtype=np.int64), other.byte_lengths])
+        ids = np.concatenate([np.array([between], dtype=other.ids.dtype), other.ids[:]])
+        byte_lengths = np.concatenate([np.array([0], dtype=np.int64), other.byte_lengths[:]])
         start, stop = 1, len(ids)
     if stop <= start:
         raise UserError(
@@ -171,7 +169,7 @@ def _measure(
         mean_energy=float(table.energy.mean()),
         mean_residual=float(table.residual.mean()),
         mean_relax_steps=float(table.steps.mean()),
-        corpus=corpus or str(run.load_config().data.corpus),
+        corpus=corpus or run.load_config().data.source,
         beats_trigram=bool(nats < counted["trigram"].sum()),
         baselines={
             name: Baseline(

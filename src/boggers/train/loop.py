@@ -6,6 +6,7 @@ M steps.
 """
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from boggers.errors import UserError
+from boggers.parallel import Agreement, watched
 from boggers.train import checkpoint
 from boggers.train.averages import Averages, Measured
 from boggers.train.clock import Clock
@@ -31,6 +33,8 @@ from boggers.train.observers import (
 from boggers.train.optim import guarded_step, learning_rate
 from boggers.train.precision import products_in
 from boggers.train.prepare import Prepared, Validate
+from boggers.train.share import Adding, Part, parts, validated
+from boggers.train.writer import checkpoint_writer
 
 
 def fit(
@@ -50,19 +54,35 @@ def fit(
             checkpoints saved before are intact.
     """
     training = _Training(prepared, observers, validate)
-    with Interruption() as interruption:
-        while training.step < prepared.total_steps and not interruption.requested:
+    agreement = Agreement(prepared.world)
+    with Interruption() as interruption, watched(prepared.world):
+        while training.step < prepared.total_steps and not agreement(interruption.requested):
             training.advance()
         training.save()
-    result = training.result(interrupted=training.step < prepared.total_steps)
+        training.writer.finish()
+    result = training.result(
+        interrupted=training.step < prepared.total_steps, signal=interruption.number
+    )
     for observer in observers:
         observer.on_end(result)
     return result
 
 
-def step_seed(seed: int, step: int) -> int:
-    """The seed of one step's random draws: a hash of the run's seed and the step."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{step}".encode()).digest()[:8], "big") >> 1
+def step_seed(seed: int, step: int, row: int = 0) -> int:
+    """The seed of the random draws of a step's part that begins at a row of the batch.
+
+    A hash of the run's seed and the step; all parts of a step share its upper half, and rows after
+    the first change the lower one.
+    """
+    whole = _hash(f"{seed}/{step}") >> 1
+    if row == 0:
+        return whole
+    return (whole >> 32 << 32) | (_hash(f"{seed}/{step}/{row}") >> 32)
+
+
+def _hash(text: str) -> int:
+    """64 bits that a text fixes."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 class _Training:
@@ -88,7 +108,11 @@ class _Training:
             self.progress.skipped,
             self.progress.skipped_in_a_row,
         )
-        self.metrics = MetricsFile(prepared.run.metrics, self.step)
+        self.metrics = (
+            MetricsFile(prepared.run.metrics, self.step) if prepared.world.is_first else None
+        )
+        self.adding = Adding(prepared.door, prepared.world)
+        self.writer = checkpoint_writer(prepared)
         self.clock = Clock(self.progress.seconds, self.progress.tokens)
         prepared.model.train()
 
@@ -105,7 +129,8 @@ class _Training:
             self.clock.lap(self.progress.tokens)
             is_best = eval_due and self._measure()
             row = self._row(rate, measured, self.validation if eval_due else None)
-            self.metrics.append(row)
+            if self.metrics is not None:
+                self.metrics.append(row)
             self.averages.restart()
         elif self.step % config.max_skipped_steps == 0:
             self._checked()
@@ -117,9 +142,9 @@ class _Training:
         """Write a checkpoint of the present step, unless it has one."""
         if self.step == self.saved_step:
             return
-        prepared = self.prepared
         measured = self._checked()
-        self.metrics.flush_to_disk()
+        if self.metrics is not None:
+            self.metrics.flush_to_disk()
         state = self.generator.get_state().cpu().numpy().tobytes()
         self.progress = dataclasses.replace(
             self.progress,
@@ -130,19 +155,10 @@ class _Training:
             random_state=hashlib.sha256(state).hexdigest(),
         )
         with self.clock.paused():
-            self.checkpoint = checkpoint.save(
-                prepared.run.checkpoints,
-                prepared.model,
-                prepared.optimizer,
-                self.progress,
-                prepared.origin,
-                self.config.keep_checkpoints,
-                prepared.average,
-                prepared.coupling,
-            )
+            self.checkpoint = self.writer.save(self.progress)
         self.saved_step = self.step
 
-    def result(self, *, interrupted: bool) -> FitResult:
+    def result(self, *, interrupted: bool, signal: int | None) -> FitResult:
         """How it ended."""
         progress = self.progress
         return FitResult(
@@ -157,6 +173,7 @@ class _Training:
             validation=self.validation,
             checkpoint=self.checkpoint if self.checkpoint.is_dir() else None,
             interrupted=interrupted,
+            signal=signal,
             notes=() if self.prepared.coupling is None else self.prepared.coupling.close(),
         )
 
@@ -164,21 +181,17 @@ class _Training:
         """One batch through the objective and the optimiser; returns the learning rate."""
         prepared, optim = self.prepared, self.prepared.config.optim
         epoch, index = divmod(self.step, prepared.steps_per_epoch)
-        batch = prepared.batch(epoch, index)
-        self.generator.manual_seed(step_seed(self.config.seed, self.step))
         coupling = prepared.coupling
         damping = 1.0 if coupling is None else coupling.before_step()
-        with self.precision, nullcontext() if coupling is None else coupling.controls():
-            deep = None if coupling is None else coupling.deep()
-            loss = objective(prepared.model, batch, prepared.config.loss, self.generator, deep)
         prepared.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        with nullcontext() if coupling is None else coupling.controls():
+            loss, tokens = self._differentiated(epoch, index)
         rate = learning_rate(optim, self.step, prepared.total_steps, prepared.steps_per_epoch)
         rate *= damping
         norm, skipped = guarded_step(prepared.optimizer, loss.total, rate, optim.grad_clip)
         self.averages.add(_measurements(loss, norm), skipped)
         if coupling is not None:
-            coupling.after_step(batch, loss)
+            coupling.after_step(prepared.batch(epoch, index), loss)
         if prepared.average is not None:
             prepared.average.update(self.step)
         self.step += 1
@@ -188,9 +201,32 @@ class _Training:
             step=self.step,
             epoch=epoch,
             batch=index,
-            tokens=self.progress.tokens + batch.targets.numel(),
+            tokens=self.progress.tokens + tokens,
         )
         return rate
+
+    def _differentiated(self, epoch: int, index: int) -> tuple[Loss, int]:
+        """Fill in the gradients of a batch; its loss, and the tokens that it predicts."""
+        prepared, tokens = self.prepared, 0
+        n = prepared.rows_of(index)
+        shares = parts(n, prepared.world, prepared.config.parallel.micro_batch_size)
+        losses: list[tuple[Part, Loss]] = []
+        deep = None if prepared.coupling is None else prepared.coupling.deep()
+        for number, part in enumerate(shares, start=1):
+            batch = prepared.batch(epoch, index, part.rows)
+            seed = step_seed(self.config.seed, self.step, part.rows.start)
+            self.generator.manual_seed(seed)
+            work = functools.partial(
+                objective,
+                batch=batch,
+                config=prepared.config.loss,
+                generator=self.generator,
+                deep=deep,
+            )
+            loss = self.adding.add(part, work, self.precision, is_last=number == len(shares))
+            losses.append((part, loss))
+            tokens = batch.targets.numel() // len(batch.targets) * n
+        return self.adding.mean(losses), tokens
 
     def _checked(self) -> Measured:
         """The measurements so far; ends the run if too many steps in a row were skipped.
@@ -215,7 +251,7 @@ class _Training:
         average = self.prepared.average
         with self.clock.paused(), nullcontext() if average is None else average.in_place():
             self.prepared.model.eval()
-            self.validation = self.validate(self.prepared.model)
+            self.validation = validated(self.prepared.door, self.prepared.world, self.validate)
             self.prepared.model.train()
         best = self.progress.best_ce
         is_best = best is None or self.validation.ce < best

@@ -103,6 +103,8 @@ class FitResult:
     interrupted: bool
     """Whether a signal ended the run before its last step; it can be resumed."""
 
+    signal: int | None = None
+    """The signal that this process got; another process of the run may have got it."""
     notes: tuple[str, ...] = ()
     """Sentences that a person should read."""
 

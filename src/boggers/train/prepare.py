@@ -6,19 +6,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
-from boggers.data.corpus import training_documents
+from boggers.data.config import DataConfig
+from boggers.data.hub import materialise
 from boggers.data.sequences import Sequences
+from boggers.data.shards import total
 from boggers.data.split import Split, split
 from boggers.data.tokens import TokenCorpus, tokenise
+from boggers.data.vocabulary import tokenizer_for
 from boggers.data.windows import Batch, Windows
 from boggers.files import write_json
 from boggers.infer.score import score
 from boggers.model.architectures import Model, build_model
 from boggers.model.stream import StreamConfig
+from boggers.parallel import ALONE, World, require_determinism
 from boggers.probe.diagnosis import diagnose
 from boggers.text.base import Tokenizer
-from boggers.text.config import build_tokenizer
 from boggers.text.store import load_tokenizer
 from boggers.train import checkpoint
 from boggers.train.average import WeightAverage
@@ -29,6 +33,7 @@ from boggers.train.objective import require_possible
 from boggers.train.observers import Validation
 from boggers.train.optim import Optimizer, make_optimizer
 from boggers.train.run import Run, RunConfig, choose_device
+from boggers.train.share import open_door
 from boggers.train.start import choose_start
 
 Validate = Callable[[Model], Validation]
@@ -47,6 +52,8 @@ class Prepared:
     split: Split
     rows: Windows | Sequences
     model: Model
+    door: nn.Module
+    """The way to the model's weights for what needs them gathered; see `train.share`."""
     optimizer: Optimizer
     average: WeightAverage | None
     """The running average of the weights, if one is kept."""
@@ -56,6 +63,9 @@ class Prepared:
     progress: Progress
     damaged: tuple[str, ...] = ()
     """One sentence for every damaged checkpoint that was passed over."""
+
+    world: World = ALONE
+    """The processes that train it together."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -70,13 +80,18 @@ class Prepared:
             return train.max_steps
         return train.max_epochs * self.steps_per_epoch
 
-    def batch(self, epoch: int, index: int) -> Batch:
-        """Batch `index` of an epoch (both from 0) on the run's device."""
+    def rows_of(self, index: int) -> int:
+        """Rows of batch `index` of an epoch, over all processes; the last may have fewer."""
+        size = self.config.rows_per_step
+        return min(size, len(self.rows) - index * size)
+
+    def batch(self, epoch: int, index: int, rows: slice = slice(None)) -> Batch:
+        """Batch `index` of an epoch (both from 0), or some rows of it, on the run's device."""
         seed, size = self.config.train.seed, self.config.rows_per_step
         if isinstance(self.rows, Windows):
-            batch = self.rows.batch(seed, epoch, index, size)
+            batch = self.rows.batch(seed, epoch, index, size, rows)
         else:
-            batch = self.rows.epoch_batch(seed, epoch, index, size)
+            batch = self.rows.epoch_batch(seed, epoch, index, size, rows)
         return Batch(batch.contexts.to(self.device), batch.targets.to(self.device))
 
     @property
@@ -88,7 +103,7 @@ class Prepared:
         held_out = self.split.held_out
         measured = score(model, self.corpus.ids, held_out.start, held_out.stop)
         found = diagnose(model, self.corpus.ids, held_out.start, held_out.stop)
-        held_bytes = int(self.corpus.byte_lengths[held_out.start : held_out.stop].sum())
+        held_bytes = total(self.corpus.byte_lengths, held_out.start, held_out.stop)
         return Validation(
             ce=measured.nats / measured.tokens,
             bits_per_byte=measured.nats / math.log(2.0) / held_bytes,
@@ -97,7 +112,11 @@ class Prepared:
         )
 
 
-def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> Prepared:
+def prepare(
+    config: RunConfig,
+    progress: Callable[[int, int], None] | None = None,
+    world: World | None = None,
+) -> Prepared:
     """Build every part of the run that `config` describes, or continue the one it names.
 
     The run's folder is written only after everything has been built, so a mistake in the
@@ -106,29 +125,37 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     Args:
         config: the run; `train.resume` and `train.resume_checkpoint` say whether to continue.
         progress: told how far tokenising is.
+        world: the processes that train together, each of which calls this; itself if left out.
 
     Raises:
         UserError: a setting does not fit the text or the machine; the folder already holds a
             run; there is nothing to continue, or it does not fit this configuration.
     """
+    world = world or ALONE
     config = _with_memory(config)
     train = config.train
     require_possible(config.loss, config.architecture)
     require_fitting(config.graph, config.model)
-    device = choose_device(train.device)
-    start = choose_start(config)
-    tokenizer = (
-        build_tokenizer(config.text, training_documents(config.data))
-        if start.source is None
-        else load_tokenizer(start.source.tokenizer)
-    )
-    corpus = tokenise(config.data, tokenizer, progress)
+    if config.parallel.deterministic:
+        require_determinism()
+    device = world.device(choose_device(train.device))
+    start = world.told(lambda: choose_start(config))
+    with world.one_first():
+        config = dataclasses.replace(config, data=_fetched(config.data, progress))
+        tokenizer = (
+            tokenizer_for(config.text, config.data)
+            if start.source is None
+            else load_tokenizer(start.source.tokenizer)
+        )
+        corpus = tokenise(config.data, tokenizer, progress)
+    world.require_same("text and tokenizer", f"{corpus.key} {tokenizer.fingerprint}")
     parts, rows = _cut(config, corpus)
     initial = torch.Generator().manual_seed(train.seed)
-    model = build_model(config.model, tokenizer.vocab_size, initial).to(device)
+    model = build_model(config.model, tokenizer.vocab_size, initial)
+    door = open_door(model, world, config, device)
     optimizer = make_optimizer(model, config.optim)
     average = None if train.ema_decay is None else WeightAverage(model, train.ema_decay)
-    coupling = make_coupling(config, model, start.run, device)
+    coupling = make_coupling(config, model, start.run, device, world)
     origin = Origin(
         tokenizer=tokenizer.fingerprint,
         corpus=corpus.key,
@@ -140,6 +167,8 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     at = Progress()
     if start.checkpoint is not None:
         at = checkpoint.load(start.checkpoint, model, optimizer, origin, average, coupling)
+        # Every process has read it before one of them goes on and removes it.
+        world.meet()
     prepared = Prepared(
         config=_settled(config, start.run),
         run=start.run,
@@ -149,15 +178,25 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
         split=parts,
         rows=rows,
         model=model,
+        door=door,
         optimizer=optimizer,
         average=average,
         coupling=coupling,
         origin=origin,
         progress=at,
         damaged=start.damaged,
+        world=world,
     )
-    _write_folder(prepared)
+    world.told(lambda: _write_folder(prepared))
     return prepared
+
+
+def _fetched(data: DataConfig, progress: Callable[[int, int], None] | None) -> DataConfig:
+    """The same text; if it is one of the hub it is here now, and need not be fetched again."""
+    if data.dataset_source == "local":
+        return data
+    materialise(data, progress)
+    return dataclasses.replace(data, hf_refresh=False)
 
 
 def _cut(config: RunConfig, corpus: TokenCorpus) -> tuple[Split, Windows | Sequences]:
@@ -192,7 +231,7 @@ def _write_folder(prepared: Prepared) -> None:
     write_json(
         run.data_file,
         {
-            "corpus": str(prepared.config.data.corpus),
+            "corpus": prepared.config.data.source,
             "key": corpus.key,
             "tokenizer": prepared.tokenizer.fingerprint,
             "tokens": len(corpus.ids),

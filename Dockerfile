@@ -17,10 +17,14 @@ RUN pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)"
 
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
-RUN pip install -c constraints.txt ".[serve]"
+RUN pip install -c constraints.txt ".[graph,serve]"
+
+# A new volume takes its owner from the folder that it covers.
+RUN mkdir /graph && chown boggers /graph
 
 USER boggers
-ENV RUN=/runs/model HOST=0.0.0.0 PORT=8000
+# GRAPH=/graph attaches the living graph that the volume keeps.
+ENV RUN=/runs/model GRAPH= HOST=0.0.0.0 PORT=8000
 VOLUME ["/runs", "/graph"]
 EXPOSE 8000
 
@@ -29,4 +33,4 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health', timeout=4)"]
 
 # Without a trained run in $RUN this says so in a line and stops.
-CMD ["sh", "-c", "exec boggers serve \"$RUN\" --host \"$HOST\" --port \"$PORT\""]
+CMD ["sh", "-c", "exec boggers serve \"$RUN\" --host \"$HOST\" --port \"$PORT\" ${GRAPH:+--graph \"$GRAPH\"}"]

@@ -33,11 +33,13 @@ check: env ## formatting, lint, types, layers, generated pages: all without chan
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m boggers.cli.document --check
+	$(BIN)/python -m boggers.cli.claims --check
 
-fix: env ## format, repair what lint can repair, regenerate docs/cli.md
+fix: env ## format, repair what lint can repair, regenerate docs/cli.md and the README's figures
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/python -m boggers.cli.document
+	$(BIN)/python -m boggers.cli.claims
 
 clean: ## remove caches and builds; the environment and the runs stay
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -48,6 +48,8 @@ class Options:
     """Windows of a step."""
     rounds: int = 15
     """How often everything is timed."""
+    clock: Literal["wall", "cpu"] = "wall"
+    """cpu: seconds of this process alone, for machines on which others work as well."""
 
 
 def main() -> None:
@@ -68,7 +70,7 @@ def ticks(options: Options) -> None:
     for count in options.nodes:
         graph = random_graph(count)
         graph.propagate()
-        seconds = timed(graph.propagate, options.rounds)
+        seconds = timed(graph.propagate, options.rounds, options.clock)
         middle, edges = median(seconds), graph.num_edges
         moved = 2 * edges * 12 + count * 8 * 8  # both directions of an edge; columns of a tick
         sizes.append(count + edges)
@@ -81,7 +83,7 @@ def ticks(options: Options) -> None:
     whole = np.polyfit(np.log(sizes), np.log(costs), 1)[0]
     print(f"slope over N + E: {whole:.3f} in all; between neighbours {np.round(slope, 3).tolist()}")
     plain = np.ones(30_000_000)
-    read = median(timed(plain.sum, 5))
+    read = median(timed(plain.sum, 5, options.clock))
     print(f"reading memory in order, one thread: {plain.nbytes / read / 1e9:.2f} GB/s")
 
 
@@ -106,8 +108,8 @@ def steps(options: Options, vocabulary: int) -> None:
                 work()
         off, on = [], []
         for _ in range(options.rounds):
-            off += timed(plain, 1)
-            on += timed(coupled, 1)
+            off += timed(plain, 1, options.clock)
+            on += timed(coupled, 1, options.clock)
     ratios = [b / a for a, b in zip(off, on, strict=True)]
     print(
         f"\nV = {vocabulary:,}, {options.readout} readout, {options.batch} windows: "
@@ -145,13 +147,14 @@ def training_step(
     return step
 
 
-def timed(work: Callable[[], object], times: int) -> list[float]:
+def timed(work: Callable[[], object], times: int, clock: str) -> list[float]:
     """How long the work took, each time."""
+    now = time.perf_counter if clock == "wall" else time.process_time
     seconds = []
     for _ in range(times):
-        begun = time.perf_counter()
+        begun = now()
         work()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(now() - begun)
     return seconds
 
 

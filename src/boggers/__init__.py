@@ -6,8 +6,8 @@
 
 The names below are the front door. Each is imported when it is first used, so that
 `import boggers` itself is light. Everything else is imported from the room that holds it; the
-rooms, from the ground up, are text, data, field, dynamics, model, infer, train, evals, plots and
-cli. Read `boggers.dynamics.relax` first: it is the heart, and it fits on a screen.
+rooms, from the ground up, are text, data, field, dynamics, model, infer, probe, train, evals, plots
+and cli. Read `boggers.dynamics.relax` first: it is the heart, and it fits on a screen.
 """
 
 import importlib

@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +24,33 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         UserError: the file cannot be written (permissions, a full disk); the old one remains.
     """
+    write_pieces(path, (data,))
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """Replace `path` by pieces that need not be in memory together, or leave it as it was.
+
+    Raises:
+        UserError: the file cannot be written; the old one remains, as it does when `pieces` raises.
+    """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         unused = _unused(path)
         with unused.open("xb") as file:
             temporary = unused
-            file.write(data)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         unused.replace(path)
+        temporary = None
         sync_folder(path.parent)
     except OSError as error:
+        raise UserError(_cannot_write(path, error)) from error
+    finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
-        raise UserError(_cannot_write(path, error)) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -80,17 +92,35 @@ def write_folder(target: Path, fill: Callable[[Path], None]) -> None:
         temporary = _unused(target)
         temporary.mkdir()
         fill(temporary)
-        write_json(temporary / MANIFEST, _checksums(temporary))
-        for file in temporary.iterdir():
-            _sync_file(file)
-        sync_folder(temporary)
-        _swap(temporary, target)
-        sync_folder(target.parent)
+        _complete(temporary, target)
     except OSError as error:
         raise UserError(_cannot_write(target, error)) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def adopt_folder(temporary: Path, target: Path) -> None:
+    """Give a folder that has been filled, and lies beside it, the name `target`.
+
+    As `write_folder` does: checksums, then everything to the disk, then one rename.
+
+    Raises:
+        UserError: it cannot be completed; an earlier folder of that name remains.
+    """
+    try:
+        _complete(temporary, target)
+    except OSError as error:
+        raise UserError(_cannot_write(target, error)) from error
+
+
+def _complete(temporary: Path, target: Path) -> None:
+    write_json(temporary / MANIFEST, _checksums(temporary))
+    for file in temporary.iterdir():
+        _sync_file(file)
+    sync_folder(temporary)
+    _swap(temporary, target)
+    sync_folder(target.parent)
 
 
 def verify_folder(folder: Path) -> None:

@@ -38,7 +38,7 @@ def test_what_a_text_holds(capsys: pytest.CaptureFixture[str]) -> None:
         (["synthetic", "--tokens", "0", "--out", "a.txt"], "--tokens"),
         (["synthetic", "--seed", "-1", "--out", "a.txt"], "--seed"),
         (["nonsense"], "nonsense"),
-        ([], "synthetic, info"),
+        ([], "synthetic, hub, info"),
     ],
 )
 def test_mistakes(refused: Refused, argv: list[str], names: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from boggers.data import reading, tokens
+from boggers.data import encoding, reading, tokens
 from boggers.data.corpus import documents
 from boggers.data.tokens import TokenCorpus, tokenise
 from boggers.errors import UserError
@@ -72,7 +72,7 @@ def test_a_document_of_many_pieces_is_the_document(
     write: Write, configure: Configure, prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "READ_BYTES", 3000)
-    monkeypatch.setattr(tokens, "GROUP_CHARACTERS", 20_000)
+    monkeypatch.setattr(encoding, "GROUP_CHARACTERS", 20_000)
     tokenizer = BytePairTokenizer.train([prose], 512)
     config = configure(write("a.txt", f"{prose}\n{reading.SEPARATOR}\n{prose}"))
     assert len(list(documents(config))) > 4
@@ -85,7 +85,7 @@ def test_a_document_of_many_pieces_is_the_document(
 def test_numbers_that_do_not_fit_make_the_files_wider(
     write: Write, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "GROUP_CHARACTERS", 2)
+    monkeypatch.setattr(encoding, "GROUP_CHARACTERS", 2)
     monkeypatch.setattr(reading, "PIECE_CHARACTERS", 1 << 20)
     file = write("a.json", '["' + '", "'.join(["x", "y" * 255, "z" * 300, "w" * 70_000]) + '"]')
     monkeypatch.setattr(reading.cut, "__defaults__", (True, 1 << 20))
@@ -94,7 +94,7 @@ def test_numbers_that_do_not_fit_make_the_files_wider(
     assert found.byte_lengths[::2].tolist() == [1, 255, 300, 70_000]
     assert found.ids[::2].tolist() == [1, 255, 300, 70_000]
     assert sorted(p.name for p in found.path.iterdir()) == [
-        *("bytes.bin", "ids.bin", "manifest.json", "meta.json")
+        *("bytes-00000.bin", "ids-00000.bin", "manifest.json", "meta.json")
     ]
 
 
@@ -127,7 +127,9 @@ class TestTheCache:
         assert unparted.key == other.key
         assert unparted.path != other.path
 
-    @pytest.mark.parametrize("name", ["ids.bin", "bytes.bin", "meta.json", "manifest.json"])
+    @pytest.mark.parametrize(
+        "name", ["ids-00000.bin", "bytes-00000.bin", "meta.json", "manifest.json"]
+    )
     def test_an_entry_that_is_not_whole_is_made_anew(
         self, file: Path, configure: Configure, name: str
     ) -> None:
@@ -196,9 +198,9 @@ class TestTheCache:
 def test_progress_is_told_in_bytes(
     write: Write, configure: Configure, prose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokens, "GROUP_CHARACTERS", 10_000)
+    monkeypatch.setattr(tokens, "SHARD_CHARACTERS", 10_000)
     told: list[tuple[int, int]] = []
-    config = configure(write("a.txt", prose))
+    config = configure(write("a.txt", prose), tokenizer_workers=1)
     found: TokenCorpus = tokenise(config, ByteTokenizer(), lambda *now: told.append(now))
     assert told == sorted(told)
     assert len(told) > 1

@@ -12,7 +12,7 @@ def test_forces_are_exact_gradients() -> None:
     start, state = (torch.randn(3, 4, 8, generator=random, dtype=torch.float64) for _ in range(2))
     strength = torch.rand(3, 4, generator=random, dtype=torch.float64)
     state.requires_grad_()
-    hold = HoldEnergy(start, strength)
+    hold = HoldEnergy(torch.nn.functional.normalize(start, dim=-1), strength)
     (slope,) = torch.autograd.grad(hold.energy(state).sum(), state)
     assert torch.allclose(hold.force(state), -slope, atol=1e-12)
     well = HoldWell(start, strength)

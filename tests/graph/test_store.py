@@ -168,9 +168,11 @@ def kill_and_look(path: Path, kills: int, choose: random.Random) -> None:
             cwd=Path(__file__).parents[2],
         )
         assert child.stdout is not None
-        told = [child.stdout.readline()]
-        time.sleep(choose.uniform(0.0, 0.25))
-        child.kill()
+        try:
+            told = [child.stdout.readline()]
+            time.sleep(choose.uniform(0.0, 0.25))
+        finally:
+            child.kill()
         told += child.stdout.readlines()
         child.stdout.close()
         child.wait()
@@ -202,5 +204,6 @@ def test_a_killed_process_loses_no_committed_tick(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # fifty processes start one after another
 def test_fifty_killed_processes_lose_no_committed_tick(tmp_path: Path) -> None:
     kill_and_look(tmp_path / "graph.sqlite", 50, random.Random(7))

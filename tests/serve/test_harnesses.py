@@ -1,7 +1,6 @@
 """Programs that others wrote, against a live server: lm-eval and schemathesis."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from schemathesis.specs.openapi import checks as openapi_checks
 
 from boggers.infer.score import score
 
-from .conftest import Live, Serve, stream_mind, window_mind
+from .conftest import Serve, stream_mind, window_mind
 
 QUESTIONS = [
     ("The sky is", " blue", " made of cheese"),
@@ -89,14 +88,17 @@ HELD = [
 
 BAD = schemathesis.GenerationMode.NEGATIVE
 
-CASES = int(os.environ.get("BOGGERS_SCHEMA_CASES", "6"))
-"""Cases for each endpoint; 150 of them make more than 2,000 in all."""
 
-
-def test_the_description_is_kept_whatever_is_sent(live: Live) -> None:
-    """No 500, no answer that the description does not know."""
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    ("cases", "least"), [(3, 40), pytest.param(150, 2000, marks=pytest.mark.slow)]
+)
+def test_the_description_is_kept_whatever_is_sent(serve: Serve, cases: int, least: int) -> None:
+    """No 500, no answer that the description does not know; so many cases for each endpoint."""
     import hypothesis
 
+    # Short texts only: what is sent is tried here, not how long a text can become.
+    live = serve(stream_mind(), limits={"max_tokens": 32, "max_choices": 4, "max_prompts": 8})
     schema = schemathesis.openapi.from_url(f"{live.url}/openapi.json")
     total = 0
     for found in schema.get_all_operations():
@@ -105,7 +107,7 @@ def test_the_description_is_kept_whatever_is_sent(live: Live) -> None:
             continue
 
         @hypothesis.settings(
-            max_examples=CASES,
+            max_examples=cases,
             deadline=None,
             database=None,
             derandomize=True,
@@ -118,5 +120,5 @@ def test_the_description_is_kept_whatever_is_sent(live: Live) -> None:
             case.call_and_validate(checks=HELD, timeout=120)
 
         check()
-    assert total >= CASES * 10
+    assert total >= least
     assert live.http.get("/health").status_code == 200

@@ -30,6 +30,9 @@ GOLDEN = json.loads(
 )
 
 
+CPU = torch.device("cpu")
+
+
 def noise(seed: int = 1) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -145,7 +148,7 @@ def test_targets_are_looked_up_by_the_number_of_the_window(suffix: str, tmp_path
 
         np.save(path, states.numpy())
     look_up = make_guidance(
-        ExtraLosses(guidance_states=path, guidance_weight=1.0), window(), windows=5
+        ExtraLosses(guidance_states=path, guidance_weight=1.0), window(), range(5), CPU
     )
     assert look_up is not None
     assert torch.equal(look_up(torch.tensor([4, 1]), torch.zeros(2, 3)), states[[4, 1]])
@@ -155,22 +158,22 @@ def test_targets_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "states.pt"
     config = ExtraLosses(guidance_states=path, guidance_weight=1.0)
     with pytest.raises(UserError, match="does not exist"):
-        make_guidance(config, window(), windows=5)
+        make_guidance(config, window(), range(5), CPU)
     torch.save(torch.zeros(4, 3, 8), path)
     with pytest.raises(UserError, match=r"\(5, 3, 8\); it holds \(4, 3, 8\)"):
-        make_guidance(config, window(), windows=5)
+        make_guidance(config, window(), range(5), CPU)
     path.write_bytes(b"no tensor at all")
     with pytest.raises(UserError, match="cannot be read as a tensor"):
-        make_guidance(config, window(), windows=5)
+        make_guidance(config, window(), range(5), CPU)
     torch.save(print, path)
     with pytest.raises(UserError, match="cannot be read as a tensor"):
-        make_guidance(config, window(), windows=5)
+        make_guidance(config, window(), range(5), CPU)
 
 
 def test_targets_of_the_embedding_stay_those_of_step_0() -> None:
     model = window()
     config = ExtraLosses(guidance_from_embed=True, guidance_weight=1.0, guidance_batch=2)
-    look_up = make_guidance(config, model, windows=5)
+    look_up = make_guidance(config, model, range(5), CPU)
     contexts = torch.tensor([[0, 1, 2], [3, 4, 5], [6, 6, 6]])
     before = model.embed(contexts).detach()
     with torch.no_grad():

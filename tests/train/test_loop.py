@@ -289,5 +289,5 @@ def test_every_loss_has_its_column(make_config: MakeConfig) -> None:
     fit(prepared)
     empty = {name for name, cell in rows(prepared)[0].items() if cell == ""}
     beside = {"ts_tension", "ts_fired", "ts_evolves", "memory_active", "memory_deep"}
-    assert empty == {"val_ce", "val_bpb"} | beside
+    assert empty == {"val_ce", "val_bpb", "diagnosis"} | beside
     assert set(rows(prepared)[0]) == {field.name for field in dataclasses.fields(MetricsRow)}

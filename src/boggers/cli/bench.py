@@ -44,7 +44,7 @@ Numbers = Annotated[str, tyro.conf.arg(metavar="N,N,…")]
 class Quality:
     """Train contestants of equal size on the same tokens and judge them on held-out text."""
 
-    contestants: Names = "stream,stream-k1,stream-k0,stream-mlp,llama,lstm"
+    contestants: Names = "stream,stream-k2,stream-k0,stream-mlp,llama,lstm"
     """Who takes part, by name; there is mamba besides, which is slow without a GPU."""
 
     out: Path = Path("runs/quality")
@@ -192,7 +192,7 @@ def _ground(options: Quality) -> Ground:
         precision=options.precision,
     )
     described = {
-        "corpus": str(options.data.corpus),
+        "corpus": options.data.source,
         "corpus_key": corpus.key,
         "tokenizer": tokenizer.fingerprint,
         "train": [parts.train.start, parts.train.stop],

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -99,14 +99,23 @@ def from_toml(file: Path, base: RunConfig) -> RunConfig:
         raise UserError(f"--config {file} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise UserError(f"--config {file} must hold TOML, but is not: {error}.") from error
+    try:
+        return changed(base, settings)
+    except UserError as error:
+        raise UserError(f"In --config {file}: {error}") from error
+
+
+def changed(base: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
+    """`base`, changed by settings under the names of a TOML file: flat, or in tables.
+
+    Raises:
+        UserError: a setting is unknown or refused.
+    """
     architecture = str(settings.get("architecture", base.architecture))
     whole = _of_architecture(base, architecture).to_json()
     for key, value in settings.items():
         _place(whole, key, value)
-    try:
-        return RunConfig.from_json(whole)
-    except UserError as error:
-        raise UserError(f"In --config {file}: {error}") from error
+    return RunConfig.from_json(whole)
 
 
 def _place(whole: dict[str, Any], key: str, value: Any) -> None:

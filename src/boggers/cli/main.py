@@ -18,12 +18,14 @@ VERBS = {
     "serve": "Serve a trained run behind OpenAI's interface, with a page that shows it settle.",
     "chat": "Talk with a trained run and watch its tension.",
     "eval": "Measure a run on text that it has not seen, beside n-gram models of the same text.",
-    "corpus": "Look at a text, or make a synthetic one.",
+    "compare": "Set two texts side by side: where their states end and how they come there.",
+    "sweep": "Train with several values of one option and say what it is worth.",
+    "corpus": "Look at a text, make a synthetic one, or fetch one from the hub.",
     "tokenizer": "Train a tokenizer on a text, or see how one cuts a text.",
     "graph": "Look at a living graph, let it tick, run and grow, and carry it elsewhere.",
     "bench": "Train our models and well-known ones on equal terms, and compare them.",
     "doctor": "Check that this machine can settle, train, generate and save.",
-    "plot": "Draw how a run learned and how its states settle.",
+    "plot": "Draw how a run learned, how its states settle and what is in them.",
 }
 """Every verb and the sentence that explains it; `boggers.cli.VERB` is its module."""
 

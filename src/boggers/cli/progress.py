@@ -68,9 +68,10 @@ class TrainingProgress:
         """Tell what the held-out text says."""
         measured = event.validation
         best = " (best so far)" if event.is_best else ""
+        settling = f", settling {measured.diagnosis}" if measured.diagnosis else ""
         self._console.print(
             f"step {event.step}: held-out {measured.bits_per_byte:.3f} bits per byte, "
-            f"{measured.ce:.3f} nats per token{best}",
+            f"{measured.ce:.3f} nats per token{best}{settling}",
             highlight=False,
         )
 

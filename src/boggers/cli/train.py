@@ -1,6 +1,7 @@
 """`boggers train`: from a recipe, a file and flags to a run's folder with everything in it."""
 
 import importlib.util
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +13,15 @@ from boggers.cli.configuration import read_configuration
 from boggers.cli.progress import TrainingProgress
 from boggers.cli.quick import quick_test
 from boggers.data.corpus import documents
-from boggers.evals.report import evaluate, render
+from boggers.evals.render import render
+from boggers.evals.report import evaluate
 from boggers.files import write_json, write_text
 from boggers.infer.engine import Engine
 from boggers.infer.sampling import Sampling
 from boggers.model.architectures import ModelConfig
 from boggers.model.token import TokenConfig
 from boggers.model.window import WindowConfig
+from boggers.parallel import World, join, leave, watched
 from boggers.text.folding import folding_report
 from boggers.text.gpt2 import GPT2Tokenizer
 from boggers.train.loop import fit
@@ -41,11 +44,13 @@ SAMPLE_PLACES = (0.0, 1 / 3, 2 / 3)
 
 def run(argv: list[str]) -> int:
     """Train, measure, sample and draw."""
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     config = read_configuration(argv)
     if config.record.quick_test:
-        return quick_test(config, console)
-    prepared = _prepare(config, console)
+        return quick_test(config, Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+    world = join()
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=not world.is_first)
+    # Of several processes the first decides, for instance on the name of the run's folder.
+    prepared = _prepare(world.told(lambda: config), console, world)
     for line in start_report(prepared):
         console.print(line, markup=False)
     folder, judged = prepared.run.folder, bool(prepared.split.held_out)
@@ -57,6 +62,7 @@ def run(argv: list[str]) -> int:
             prepared.validate if judged else None,
             records.recorders,
         )
+    leave(world)
     if result.interrupted:
         console.print(
             f"Continue with: boggers train {' '.join(_without_resume(argv))} --resume auto"
@@ -64,9 +70,11 @@ def run(argv: list[str]) -> int:
             else f"Continue with the same command and --out {folder} --resume auto",
             markup=False,
         )
-        return INTERRUPTED
+        return INTERRUPTED if result.signal == signal.SIGINT else 0
+    if not world.is_first:
+        return 0
     if judged:
-        report = evaluate(folder, device=str(prepared.device))
+        report = evaluate(folder, device=str(prepared.device), full=False)
         console.print(f"\nHeld-out text:\n{render(report)}", markup=False)
     samples = write_samples(prepared, console)
     write_summary(prepared, result, records.epochs.last, samples)
@@ -102,7 +110,7 @@ def start_report(prepared: Prepared) -> list[str]:
     lines.append(f"device     {prepared.device}")
     lines.append(f"tokenizer  {tokenizer.kind}, vocabulary {tokenizer.vocab_size:,}")
     lines.append(
-        f"text       {config.data.corpus}: {corpus.n_bytes:,} bytes, "
+        f"text       {config.data.source}: {corpus.n_bytes:,} bytes, "
         f"{len(corpus.ids):,} tokens, {corpus.n_documents:,} documents"
     )
     lines += [f"{'':<11}{line}" for line in _folding(prepared)]
@@ -117,6 +125,10 @@ def start_report(prepared: Prepared) -> list[str]:
     todo = f"{prepared.total_steps:,} steps of {config.rows_per_step} {rows}"
     at = prepared.progress.step
     lines.append(f"training   {todo}" + (f", continued at step {at:,}" if at else ""))
+    if prepared.world.size > 1:
+        lines.append(
+            f"processes  {prepared.world.size}, {config.parallel.strategy}; they share each step"
+        )
     return lines
 
 
@@ -179,18 +191,19 @@ def draw(folder: Path, console: Console) -> None:
         return
     from boggers.cli.plot import draw_run
 
-    draw_run(folder)
+    draw_run(folder, inside=False)
 
 
-def _prepare(config: RunConfig, console: Console) -> Prepared:
+def _prepare(config: RunConfig, console: Console, world: World) -> Prepared:
     """Build the run, with a bar while the text is cut into tokens."""
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    shown = console.is_terminal and world.is_first
+    with watched(world), Progress(console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("reading the text", total=None)
 
         def told(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        return prepare(config, told)
+        return prepare(config, told, world)
 
 
 def _folding(prepared: Prepared) -> list[str]:

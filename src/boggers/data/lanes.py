@@ -59,8 +59,12 @@ class Lanes:
         """Stretches of T tokens in an epoch, over all lanes."""
         return self.steps * self.lanes
 
-    def epoch_batch(self, seed: int, epoch: int, index: int, size: int) -> Batch:
+    def epoch_batch(
+        self, seed: int, epoch: int, index: int, size: int, rows: slice = slice(None)
+    ) -> Batch:
         """Step `index` of one epoch: contexts (B, T) and, one token on, their targets (B, T).
+
+        Of the lanes only `rows` are read and returned, all unless given.
 
         Raises:
             IndexError: the epoch has no such step, or `size` is not the number of lanes.
@@ -69,7 +73,7 @@ class Lanes:
             raise IndexError(f"an epoch has no step {index} of {size} lanes")
         spare = self.stop - self.start - self.steps * self.lanes * self.length
         shift = int(Permutation.of(spare, seed, epoch, OFFSET)(np.zeros(1, np.int64))[0])
-        firsts = self.start + shift + np.arange(self.lanes) * self.steps * self.length
+        firsts = self.start + shift + np.arange(self.lanes)[rows] * self.steps * self.length
         spans = (firsts + index * self.length)[:, None] + np.arange(self.length + 1)
         tokens = torch.from_numpy(np.asarray(self.ids[spans], dtype=np.int64))
         return Batch(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())

@@ -2,15 +2,16 @@
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from boggers.data.permutation import Permutation
-from boggers.data.reading import Piece
+from boggers.data.reading import SEPARATOR, Piece
 from boggers.data.split import Split
 from boggers.data.windows import Batch, Windows
 from boggers.errors import UserError
@@ -23,7 +24,7 @@ BLOCK = 3
 def read_lines(path: Path) -> Iterator[Piece]:
     """The lines of a file as documents, in an order that a fixed seed gives.
 
-    Lines are stripped; blank ones and those that begin with # are dropped.
+    Lines are stripped; blank ones, those that begin with # and separators of documents are dropped.
 
     Raises:
         UserError: the path is no file, is not UTF-8 text, or holds no line.
@@ -39,7 +40,7 @@ def read_lines(path: Path) -> Iterator[Piece]:
         raise UserError(
             f"{path} must be UTF-8 text, but byte {error.start} is not. Convert it to UTF-8."
         ) from error
-    kept = [line for line in found if line and not line.startswith("#")]
+    kept = [line for line in found if line and line != SEPARATOR and line[0] != "#"]
     if not kept:
         raise UserError(f"{path} holds no line of text. Use another --corpus.")
     random.Random(LINE_SEED).shuffle(kept)
@@ -66,7 +67,12 @@ class LineWindows(Windows):
     buffer: int | None = None
 
     def __len__(self) -> int:
-        return int(self.before[-1]) * self.copies
+        return self.distinct * self.copies
+
+    @property
+    def distinct(self) -> int:
+        """Different windows, of which an epoch has each `copies` times."""
+        return int(self.before[-1])
 
     def order(self, seed: int, epoch: int) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:  # type: ignore[override]
         """Which window stands at which place of an epoch."""
@@ -87,10 +93,10 @@ class LineWindows(Windows):
 
     def at(self, numbers: NDArray[np.int64]) -> Batch:
         """The windows of these numbers, counted line after line."""
-        once = numbers % int(self.before[-1])
+        once = numbers % self.distinct
         line = np.searchsorted(self.before, once, side="right") - 1
         places = self.firsts[line] + once - self.before[line]
-        return super().at(places - self.start)
+        return replace(super().at(places - self.start), numbers=torch.from_numpy(once))
 
 
 def cut_lines(

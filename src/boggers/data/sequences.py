@@ -60,10 +60,13 @@ class Sequences:
             starts[here] = self._starts(seed, epoch, numbers[here] - epoch * len(self))
         return self._at(starts)
 
-    def epoch_batch(self, seed: int, epoch: int, index: int, size: int) -> Batch:
+    def epoch_batch(
+        self, seed: int, epoch: int, index: int, size: int, rows: slice = slice(None)
+    ) -> Batch:
         """Batch `index` of one epoch: contexts (B, T) and, one token on, their targets (B, T).
 
         An epoch's batches hold every one of its stretches exactly once; the last has what is left.
+        Of the batch only `rows` are read and returned, all unless given.
 
         Raises:
             IndexError: the epoch has no such batch.
@@ -71,7 +74,7 @@ class Sequences:
         places = np.arange(index * size, min((index + 1) * size, len(self)), dtype=np.int64)
         if index < 0 or len(places) == 0:
             raise IndexError(f"an epoch has no batch {index} of {size} sequences")
-        tokens = self._at(self._starts(seed, epoch, places))
+        tokens = self._at(self._starts(seed, epoch, places[rows]))
         return Batch(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous())
 
     def _starts(self, seed: int, epoch: int, places: NDArray[np.int64]) -> NDArray[np.int64]:

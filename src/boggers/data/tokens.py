@@ -2,33 +2,31 @@
 
 import fcntl
 import hashlib
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 from numpy.typing import NDArray
 
 from boggers.data.config import DataConfig
-from boggers.data.corpus import Contents, pieces, scan
+from boggers.data.corpus import Contents, Reading, contents, pieces
+from boggers.data.encoding import shard_file, write_shards
 from boggers.data.reading import Piece
+from boggers.data.shards import Shard, ShardedArray
 from boggers.errors import UserError
 from boggers.files import MANIFEST, read_json, write_folder, write_json
-from boggers.text.base import Ids, Tokenizer
+from boggers.text.base import Tokenizer
 
-GROUP_CHARACTERS = 1 << 21
-"""Text that is encoded at once; tokenizers work on its pieces in parallel."""
+SHARD_CHARACTERS = 1 << 24
+"""Text whose tokens lie in one file, about; a process cuts so much at a time."""
 
-PARAGRAPH = "\n\n"
-"""Parts documents where the tokenizer has no separator."""
-
-LAYOUT = 2
+LAYOUT = 3
 """Changed whenever the files below change their meaning."""
 
-IDS, BYTES, META = "ids.bin", "bytes.bin", "meta.json"
+META = "meta.json"
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,8 @@ class TokenCorpus:
     """A tokenised corpus of n tokens.
 
     Attributes:
-        ids: (n,) uint16, or uint32 above 65,536 entries; on the disk, mapped into memory.
+        ids: (n,) uint16, or uint32 above 65,536 entries; on the disk, mapped into memory, a long
+            corpus shard by shard (`ShardedArray`).
         byte_lengths: (n,) uint8, or wider if need be: UTF-8 bytes that each token stands for, 0
             for what parts documents. They add up to `n_bytes`.
         n_documents: how many documents.
@@ -60,7 +59,8 @@ def tokenise(
 ) -> TokenCorpus:
     """The corpus as ids, from the cache if the same text has been tokenised before.
 
-    The text is read each time, so that a change in it is never missed; it is encoded once.
+    The text is read again only if its files have changed (see `remembered.py`), and encoded once,
+    by several processes if it is long.
 
     Args:
         config: which text.
@@ -71,22 +71,39 @@ def tokenise(
         UserError: the corpus cannot be read (see `pieces`), it changed meanwhile, or the cache
             cannot be written.
     """
-    contents = scan(config)
-    name = f"{LAYOUT}/{contents.key}/{tokenizer.fingerprint}"
+    held = contents(config)
+    name = f"{LAYOUT}/{held.key}/{tokenizer.fingerprint}"
     folder = config.cache_folder / hashlib.sha256(name.encode("ascii")).hexdigest()
     if not _is_whole(folder):
         with _alone(folder):
             if not _is_whole(folder):
-                write_folder(folder, lambda to: _write(to, config, tokenizer, contents, progress))
-    meta = read_json(folder / META)
+                _sweep(folder)
+                write_folder(folder, lambda to: _write(to, config, tokenizer, held, progress))
+    shards = read_json(folder / META)["shards"]
     return TokenCorpus(
-        ids=np.memmap(folder / IDS, dtype=meta["ids"], mode="r"),
-        byte_lengths=np.memmap(folder / BYTES, dtype=meta["bytes"], mode="r"),
-        n_documents=contents.n_documents,
-        n_bytes=contents.n_bytes,
-        key=contents.key,
+        ids=_opened(folder, "ids", shards),
+        byte_lengths=_opened(folder, "bytes", shards),
+        n_documents=held.n_documents,
+        n_bytes=held.n_bytes,
+        key=held.key,
         path=folder,
     )
+
+
+def _opened(folder: Path, kind: str, shards: Sequence[dict[str, Any]]) -> NDArray[Any]:
+    found = _shards(folder, kind, shards)
+    if len(found) == 1:
+        return found[0].opened()
+    # Behaves as an array to everything that reads it: by slices and by arrays of positions.
+    return cast("NDArray[Any]", ShardedArray(found))
+
+
+def _shards(folder: Path, kind: str, shards: Sequence[dict[str, Any]]) -> list[Shard]:
+    """The files of one kind, ids or bytes, as `meta.json` describes them."""
+    return [
+        Shard(shard_file(folder, kind, number), shard["tokens"], shard[kind])
+        for number, shard in enumerate(shards)
+    ]
 
 
 @contextmanager
@@ -110,108 +127,58 @@ def _is_whole(folder: Path) -> bool:
     if not (folder / MANIFEST).is_file():
         return False
     try:
-        meta = read_json(folder / META)
+        shards = read_json(folder / META)["shards"]
     except UserError:
         return False
     return all(
-        (folder / name).is_file()
-        and (folder / name).stat().st_size == meta["tokens"] * np.dtype(meta[kind]).itemsize
-        for name, kind in ((IDS, "ids"), (BYTES, "bytes"))
+        shard.file.is_file() and shard.file.stat().st_size == shard.n_bytes
+        for kind in ("ids", "bytes")
+        for shard in _shards(folder, kind, shards)
     )
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process left half written."""
+    for left in folder.parent.glob(f".{folder.name}.*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _write(
     folder: Path,
     config: DataConfig,
     tokenizer: Tokenizer,
-    contents: Contents,
+    held: Contents,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    id_type = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-    between = _between(tokenizer)
-    nothing = np.zeros_like(between)
-    n_documents = n_bytes = 0
-    with _Column(folder / IDS, id_type) as ids, _Column(folder / BYTES, np.uint8) as lengths:
-        for group in _groups(pieces(config)):
-            encoded = tokenizer.encode_batch([piece.text for piece in group])
-            for piece, (found, stands_for) in zip(group, encoded, strict=True):
-                if piece.begins_document and n_documents > 0:
-                    ids.append(between)
-                    lengths.append(nothing)
-                n_documents += piece.begins_document
-                ids.append(found)
-                lengths.append(stands_for)
-                n_bytes += int(stands_for.sum())
-            if progress is not None:
-                progress(n_bytes, contents.n_bytes)
+    reading = Reading()
+    done = 0
+    shards = []
+    stretches = _stretches(pieces(config), reading)
+    for shard in write_shards(folder, stretches, tokenizer, config.workers):
+        shards.append(asdict(shard))
+        done += shard.n_bytes
+        if progress is not None:
+            progress(done, held.n_bytes)
     # The entry carries the key of the first reading: it must not hold the text of a later one.
-    if n_bytes != contents.n_bytes or scan(config) != contents:
+    if done != held.n_bytes or reading.contents != held:
         raise UserError(
-            f"The corpus {config.corpus} must stay as it is while it is read, but it changed. "
+            f"The corpus {config.source} must stay as it is while it is read, but it changed. "
             "Try again when it is complete."
         )
-    meta = {"tokens": ids.length, "ids": ids.dtype.name, "bytes": lengths.dtype.name}
-    write_json(folder / META, meta)
+    write_json(folder / META, {"shards": shards})
 
 
-def _between(tokenizer: Tokenizer) -> Ids:
-    """What parts two documents: the separator, or the ids of an empty line where there is none."""
-    if tokenizer.separator_id is not None:
-        return np.array([tokenizer.separator_id], dtype=np.int64)
-    return tokenizer.encode_with_bytes(PARAGRAPH)[0]
-
-
-def _groups(stream: Iterator[Piece]) -> Iterator[list[Piece]]:
-    """Pieces in lists of about `GROUP_CHARACTERS` characters."""
-    group: list[Piece] = []
+def _stretches(stream: Iterator[Piece], reading: Reading) -> Iterator[list[Piece]]:
+    """Pieces in lists of about `SHARD_CHARACTERS` characters, each noted in `reading`."""
+    stretch: list[Piece] = []
     size = 0
     for piece in stream:
-        group.append(piece)
+        reading.add(piece)
+        stretch.append(piece)
         size += len(piece.text)
-        if size >= GROUP_CHARACTERS:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
-
-
-class _Column:
-    """A file of unsigned numbers of one width, made wider when a number does not fit."""
-
-    def __init__(self, path: Path, dtype: type[np.unsignedinteger[Any]]) -> None:
-        self.path = path
-        self.dtype: np.dtype[Any] = np.dtype(dtype)
-        self.length = 0
-        self._file = path.open("wb")
-
-    def __enter__(self) -> "_Column":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
-
-    def append(self, values: Ids) -> None:
-        """Write numbers of at least 0 at the end."""
-        if values.size == 0:
-            return
-        wanted = np.min_scalar_type(int(values.max()))
-        if wanted.itemsize > self.dtype.itemsize:
-            self._widen(wanted)
-        self._file.write(values.astype(self.dtype).tobytes())
-        self.length += values.size
-
-    def _widen(self, dtype: np.dtype[Any]) -> None:
-        self._file.close()
-        narrow = self.path.rename(self.path.with_suffix(".narrow"))
-        step = GROUP_CHARACTERS * self.dtype.itemsize
-        self._file = self.path.open("wb")
-        with narrow.open("rb") as source:
-            while data := source.read(step):
-                self._file.write(np.frombuffer(data, self.dtype).astype(dtype).tobytes())
-        narrow.unlink()
-        self.dtype = dtype
+        if size >= SHARD_CHARACTERS:
+            yield stretch
+            stretch, size = [], 0
+    if stretch:
+        yield stretch

@@ -62,35 +62,38 @@ class Windows:
     def __len__(self) -> int:
         return max(0, self.stop - self.start - self.window)
 
+    @property
+    def distinct(self) -> int:
+        """Different windows; an epoch may have each several times."""
+        return len(self)
+
     def order(self, seed: int, epoch: int) -> Permutation:
         """Which window stands at which place of an epoch."""
         return Permutation.of(len(self), seed, epoch)
 
-    def batches(self, size: int, rank: int = 0, world: int = 1) -> int:
+    def batches(self, size: int) -> int:
         """Batches of an epoch; the last may be smaller than `size`."""
-        return -(-len(range(rank, len(self), world)) // size)
+        return -(-len(self) // size)
 
     def batch(
-        self, seed: int, epoch: int, index: int, size: int, rank: int = 0, world: int = 1
+        self, seed: int, epoch: int, index: int, size: int, rows: slice = slice(None)
     ) -> Batch:
         """Batch `index` of an epoch; an epoch's batches hold every window exactly once.
 
         Args:
             seed: with `epoch`, fixes the order.
             epoch: counted from 0.
-            index: the batch, 0 ≤ index < batches(size, rank, world).
+            index: the batch, 0 ≤ index < batches(size).
             size: B; the last batch of an epoch has what is left.
-            rank: which of `world` shares of the epoch; shares have no window in common and
-                differ in length by at most one.
-            world: how many shares there are.
+            rows: which rows of the batch; all unless given. Nothing of the others is read.
 
         Raises:
             IndexError: the epoch has no such batch.
         """
-        if not 0 <= index < self.batches(size, rank, world):
+        if not 0 <= index < self.batches(size):
             raise IndexError(f"an epoch has no batch {index} of {size} windows")
-        share = range(rank, len(self), world)[index * size : (index + 1) * size]
-        places = np.arange(share.start, share.stop, share.step, dtype=np.int64)
+        share = range(len(self))[index * size : (index + 1) * size][rows]
+        places = np.arange(share.start, share.stop, dtype=np.int64)
         return self.at(self.order(seed, epoch)(places))
 
     def at(self, numbers: NDArray[np.int64]) -> Batch:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 from boggers.errors import UserError
 from boggers.evals.contest import Contestant
-from boggers.evals.controls import MLP, OneStep, ScanAlone, Stream
+from boggers.evals.controls import MLP, ScanAlone, Stream, TwoSteps
 from boggers.evals.peers import LSTM, Llama, Mamba
 
 CONTESTANTS = {
     contestant.name: contestant
     for contestant in (
         Contestant("stream", Stream),
-        Contestant("stream-k1", OneStep),
+        Contestant("stream-k2", TwoSteps),
         Contestant("stream-k0", ScanAlone),
         Contestant("stream-mlp", MLP),
         Contestant("llama", Llama),

@@ -47,14 +47,13 @@ class HoldEnergy(AbstractEnergy):
     token's own.
 
     Args:
-        start: (B, W, D), where the positions begin; its directions are e.
+        unit: e, (B, W, D), the tokens as they are embedded, before anything of them is dropped.
         strength: β, (B, W).
     """
 
-    def __init__(self, start: State, strength: Tensor) -> None:
+    def __init__(self, unit: State, strength: Tensor) -> None:
         super().__init__()
-        unit = nn.functional.normalize(start, dim=-1)
-        self.pull = math.sqrt(start.shape[-1]) * strength[..., None] * unit
+        self.pull = (math.sqrt(unit.shape[-1]) * strength)[..., None] * unit
 
     def energy(self, state: State) -> PerRow:
         return -(self.pull * state).sum(dim=(1, 2))

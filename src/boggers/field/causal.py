@@ -76,8 +76,10 @@ class CausalCoupling(nn.Module):
         """The past of `rows` streams that have not begun."""
         channels, width = len(self.speed), self.gates.shape[1]
         kind = torch.promote_types(self.gates.dtype, torch.float32)
-        recent = self.gates.new_zeros(rows, self.taps - 1, width)
-        return Past(recent, self.speed.new_zeros(rows, channels, dtype=kind))
+        # Plain tensors, even while the weights are spread over several processes.
+        device, dtype = self.gates.device, self.gates.dtype
+        recent = torch.zeros(rows, self.taps - 1, width, device=device, dtype=dtype)
+        return Past(recent, torch.zeros(rows, channels, device=device, dtype=kind))
 
     def forward(self, state: Stream, past: Past) -> tuple[Stream, Past]:
         """c for every position of (B, T, D), given the past before it; and the past after it."""

@@ -114,9 +114,10 @@ class WaveCycle:
     * Evolve: where an edge broke, a free node grows between its ends with the edge's weight to
       either; at rest it stands half-way and each half carries half of the gap.
 
-    Why it ends: an edge of generation g, that is the outcome of g breaks in a row, spans at most
-    R/2^g at rest, where R is the range of activations and bases. None of generation
-    ⌈log₂(R / break_gap)⌉ or more breaks, so E edges break at most E (2^G - 1) times in all.
+    Why it ends: what has grown out of an edge by g breaks in a row is of generation g, and nothing
+    of generation G = ⌈log₂(R / break_gap)⌉ breaks, R the range of activations and bases. So E edges
+    break at most E (2^G - 1) times in all. Nor is anything strained then: the pieces of one edge
+    share its gap evenly at rest, and 2^G pieces have at most R/2^G ≤ `break_gap` each.
 
     Args:
         rule: how.
@@ -128,14 +129,13 @@ class WaveCycle:
     def run_once(self, graph: LivingGraph) -> Cycle:
         """One cycle."""
         clock, rule = _Clock(graph), self.rule
-        graph.propagate()
-        first = clock.stage("propagate", 1)
+        first = clock.stage("propagate", 1, graph.propagate().tension)
         relaxed = relax(graph, rule)
         second = clock.stage("relax", relaxed.ticks)
         broken = break_strained(graph, rule) if relaxed.at_rest else []
-        third = clock.stage("break", len(broken))
+        third = clock.stage("break", len(broken), second.tension)  # which knows no edges
         evolved = evolve_between(graph, broken)
-        fourth = clock.stage("evolve", len(evolved))
+        fourth = clock.stage("evolve", len(evolved), None if evolved else third.tension)
         stages = (first, second, third, fourth)
         return Cycle(stages, tuple(broken), tuple(evolved), relaxed.moved, relaxed.at_rest)
 
@@ -154,10 +154,10 @@ def relax(graph: LivingGraph, rule: CycleRule) -> Relaxed:
     activation = graph.activation
     pull = rule.pull * graph.stability
     kept, towards = 1.0 - pull, pull * graph.base
-    moved = math.inf
+    moved, before = math.inf, np.empty_like(activation)
     for done in range(1, rule.relax_ticks + 1):
-        before = activation.copy()
-        graph.step()
+        np.copyto(before, activation)
+        graph.advance()
         activation *= kept
         activation += towards
         moved = largest_change(before, activation)
@@ -226,8 +226,13 @@ class _Clock:
         self.graph = graph
         self.begun = time.perf_counter()
 
-    def stage(self, name: Literal["propagate", "relax", "break", "evolve"], done: int) -> Stage:
+    def stage(
+        self,
+        name: Literal["propagate", "relax", "break", "evolve"],
+        done: int,
+        tension: float | None = None,
+    ) -> Stage:
         spent = time.perf_counter() - self.begun
-        stage = Stage(name, self.graph.tension(), done, spent)
+        stage = Stage(name, self.graph.tension() if tension is None else tension, done, spent)
         self.begun = time.perf_counter()
         return stage

@@ -271,16 +271,20 @@ class LivingGraph:
         return done
 
     def step(self, damping: float | None = None) -> float:
-        """A tick that is not measured and that no listener hears of; max_i |Δa_i|."""
+        """A tick whose tension nobody asks for and that no listener hears of; max_i |Δa_i|."""
+        before = self.activation.copy()
+        self.advance(damping)
+        return largest_change(before, self.activation)
+
+    def advance(self, damping: float | None = None) -> None:
+        """A tick that is not measured at all."""
         share = self.damping if damping is None else min(max(damping, 0.0), 1.0)
-        before = self.activation
-        after = self._edges.mean(before)
-        after *= share
-        after += (1.0 - share) * before
-        moved = largest_change(before, after)
-        before[:] = after
+        activation = self.activation
+        felt = self._edges.mean(activation)
+        felt *= share
+        activation *= 1.0 - share
+        activation += felt
         self.tick += 1
-        return moved
 
     def tension(self) -> float:
         """T = √(mean_i (a_i - ā)²), how much all nodes differ; 0 without nodes, at most 0.5 on
@@ -307,7 +311,7 @@ class LivingGraph:
 def largest_change(before: Floats, after: Floats) -> float:
     """max_i |Δa_i|; 0 without nodes."""
     change = after - before
-    return max(float(change.max(initial=0.0)), -float(change.min(initial=0.0)))
+    return float(np.abs(change, out=change).max(initial=0.0))
 
 
 def _finite(what: str, value: float) -> float:

@@ -117,19 +117,19 @@ class TokenMemory:
         """
         seen = self._counts(contexts)
         share = seen / seen.max().clamp_min(1.0)
-        risen = (self.activation + self.rule.active_threshold * share).clamp_max(1.0)
+        risen = share.mul_(self.rule.active_threshold).add_(self.activation).clamp_max_(1.0)
         self.activation = torch.where(seen > 0, risen, self.activation)
         self.fade()
 
     def fade(self) -> None:
         """Decay, then change states, then count low ticks: GOAT-TS's `memory_tick`."""
         rule = self.rule
-        self.activation = (self.activation * rule.decay_rate).clamp_min(0.0)
+        self.activation.mul_(rule.decay_rate).clamp_min_(0.0)
         low = self.activation < rule.dormant_threshold
+        self.low_ticks.add_(1).mul_(low)
         self.state.masked_fill_(self.activation >= rule.active_threshold, ACTIVE)
-        self.state.masked_fill_(low & (self.state != DEEP), DORMANT)
-        self.low_ticks = torch.where(low, self.low_ticks + 1, 0)
-        self.state.masked_fill_(low & (self.low_ticks >= rule.ticks_to_deep), DEEP)
+        self.state.masked_fill_(low.logical_and(self.state == ACTIVE), DORMANT)
+        self.state.masked_fill_(self.low_ticks >= rule.ticks_to_deep, DEEP)
         self.ticks += 1
 
     def revive(self, ids: Tensor, when: Tensor | None = None) -> None:
@@ -149,7 +149,7 @@ class TokenMemory:
     def bonus(self) -> Tensor:
         """bonus_scale · a of active tokens, 0 of others, (V,), in float32."""
         active = self.state == ACTIVE
-        return torch.where(active, self.rule.bonus_scale * self.activation, 0.0).float()
+        return (self.activation * self.rule.bonus_scale).mul_(active).float()
 
     def deep(self) -> Tensor:
         """Which tokens are deep, (V,): they are left out of the bigram bias."""

@@ -37,6 +37,8 @@ class Propagation:
 class GraphService:
     """One living graph behind one lock; every answer is of one moment.
 
+    Whoever asks for its tension while others let it tick gets the one before, and does not wait.
+
     Args:
         graph: the graph; TS-Core's four nodes if left out.
         language: the node by which a model's tension reaches the graph, if there is one.
@@ -55,6 +57,7 @@ class GraphService:
         self.language = language
         self._store = store
         self._lock = threading.Lock()
+        self._now = self._measured()
 
     @classmethod
     def open(cls, path: Path) -> "GraphService":
@@ -78,10 +81,8 @@ class GraphService:
                 self.language.webhook.close()
 
     def tension(self) -> Tension:
-        """T as it is now; changes nothing."""
-        with self._lock:
-            count = 0 if self.language is None else self.language.evolve_count
-            return Tension(self.graph.tension(), self.graph.tick, count)
+        """T after the last change; changes nothing."""
+        return self._now
 
     def propagate(self, steps: int = 1) -> Propagation:
         """Let the graph take ticks.
@@ -96,6 +97,7 @@ class GraphService:
             for _ in range(steps):
                 tick = self.graph.propagate()
             self._keep()
+            self._now = self._measured()
             way = (
                 "falls" if tick.tension < before else "holds" if tick.tension == before else "rises"
             )
@@ -109,8 +111,8 @@ class GraphService:
                 felt = self.language.feel(tension)
                 if felt.fired:
                     self._keep(felt.language_tension, felt.evolved)
-            count = 0 if self.language is None else self.language.evolve_count
-            return Tension(self.graph.tension(), self.graph.tick, count)
+            self._now = self._measured()
+            return self._now
 
     def snapshot(self, limit: int = 200) -> list[dict[str, float | str]]:
         """The `limit` most active nodes, for showing them: name, activation, stability, tension."""
@@ -126,6 +128,10 @@ class GraphService:
                 }
                 for at in order
             ]
+
+    def _measured(self) -> Tension:
+        count = 0 if self.language is None else self.language.evolve_count
+        return Tension(self.graph.tension(), self.graph.tick, count)
 
     def _keep(self, language: float | None = None, evolved: int = 0) -> None:
         if self._store is not None:

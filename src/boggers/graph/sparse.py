@@ -20,6 +20,9 @@ Indices = NDArray[np.int32]
 LOOSE = 1 / 16
 """Share of the edges that may stay outside the matrix before it is made anew."""
 
+DENSE = 64
+"""Up to so many nodes the matrix is dense: multiplying costs less than finding what is not 0."""
+
 SMALL = 4096
 """Up to so many edges the matrix is made anew at once, so that results never depend on history."""
 
@@ -39,6 +42,7 @@ class Adjacency:
         self._compressed = 0
         self._matrix: Any = None
         self._degree = np.empty(0)
+        self._alone: tuple[NDArray[np.bool_], NDArray[np.bool_] | None] | None = None
 
     def __len__(self) -> int:
         return self._count
@@ -68,6 +72,7 @@ class Adjacency:
         at = self._count
         self._source[at], self._target[at], self._weight[at] = source, target, weight
         self._count += 1
+        self._alone = None
         self._make_room(max(source, target) + 1)
         self._degree[source] += weight
         if source != target:
@@ -98,9 +103,15 @@ class Adjacency:
         """Σ_j w_ij v_j / Σ_j w_ij, (N,); v_i itself where the weights do not sum above 0."""
         felt = self._product(values)
         degree = self.degree(len(values))
-        feels = degree > 0.0
-        np.divide(felt, degree, out=felt, where=feels)
-        np.copyto(felt, values, where=~feels)
+        if self._alone is None or len(self._alone[0]) != len(values):
+            feels = degree > 0.0
+            self._alone = feels, None if feels.all() else ~feels
+        feels, alone = self._alone
+        if alone is None:
+            felt /= degree
+        else:
+            np.divide(felt, degree, out=felt, where=feels)
+            np.copyto(felt, values, where=alone)
         return felt
 
     def _product(self, values: Floats) -> Floats:
@@ -127,7 +138,11 @@ class Adjacency:
         rows = np.concatenate([source, target[apart]])
         columns = np.concatenate([target, source[apart]])
         values = np.concatenate([weight, weight[apart]])
-        self._matrix = coo_array((values, (rows, columns)), shape=(nodes, nodes)).tocsr()
+        if nodes <= DENSE:
+            self._matrix = np.zeros((nodes, nodes))
+            np.add.at(self._matrix, (rows, columns), values)
+        else:
+            self._matrix = coo_array((values, (rows, columns)), shape=(nodes, nodes)).tocsr()
         self._compressed = self._count
         self._sum_degrees(nodes)  # in the order of the edges, however they came
 
@@ -142,7 +157,7 @@ class Adjacency:
         degree: Floats = np.zeros(nodes)
         degree += np.bincount(source, weight, nodes)
         degree += np.bincount(target[apart], weight[apart], nodes)
-        self._degree = degree
+        self._degree, self._alone = degree, None
 
     def _make_room(self, nodes: int) -> None:
         if nodes > len(self._degree):

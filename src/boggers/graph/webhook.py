@@ -78,6 +78,11 @@ class Webhook:
         self.close()
 
     @property
+    def host(self) -> str:
+        """Where it sends to; the rest of a URL may be a secret and is shown to nobody."""
+        return urlsplit(self.url).hostname or "?"
+
+    @property
     def delivery(self) -> Delivery:
         """Counts so far."""
         with self._lock:

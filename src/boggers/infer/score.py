@@ -1,16 +1,20 @@
 """Plain next-token cross-entropy over a stretch of a corpus, every token once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from boggers.dynamics.settle import Settling
 from boggers.errors import UserError
+from boggers.field.tension import step_tension
+from boggers.infer.lanes import follow_lanes
 from boggers.infer.noise import breaking_noise
 from boggers.model.architectures import Model
 from boggers.model.stream import StreamModel
@@ -23,14 +27,11 @@ BATCH = 512
 STRETCH = 4096
 """Tokens of a stream that are read at once; also how much is read before the first that counts."""
 
-LANES = 64
-"""Parts of a stretch that a token model reads side by side."""
+SETTLING = ("tension", "energy", "residual", "steps")
+"""What is told of how every token was settled on."""
 
-WARM_UP = 256
-"""Tokens that it reads before each part, a dozen time constants of its slow state."""
-
-CHUNK = 32
-"""Tokens of every lane that are read in one go."""
+BLOCK = 4096
+"""Tokens whose predictions a token model gives in the order of the text."""
 
 Progress = Callable[[int, int], None]
 
@@ -56,6 +57,30 @@ class Score:
     steps: float
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """A few tokens in a row and what a model made of each; N of them, all tensors on its device.
+
+    Attributes:
+        stop: the place in the corpus behind the last of them.
+        logits: (N, V), unshaped, given all tokens before each.
+        targets: (N,), the tokens themselves.
+        tension, energy, residual, steps: (N,), of the window or position that the token was read
+            from, at the end of settling. Of a stream the energy is the sum over its stages, the
+            others are means over them; its tension is that between the last two states of the
+            position (see `field.tension.step_tension`), 0 unless it was asked for. All are 0 for a
+            model that takes no steps.
+    """
+
+    stop: int
+    logits: Float[Tensor, "N V"]
+    targets: Int64[Tensor, " N"]
+    tension: Float[Tensor, " N"]
+    energy: Float[Tensor, " N"]
+    residual: Float[Tensor, " N"]
+    steps: Float[Tensor, " N"]
+
+
 def score(
     model: Model,
     ids: NDArray[Any],
@@ -70,9 +95,9 @@ def score(
 
     A window model sees the W tokens before; where the corpus has fewer, its first id is repeated
     to the left. A stream model reads on through the whole stretch, beginning 4,096 tokens before
-    it, so every token is predicted from a past that has no edge; the first id of a corpus is
-    predicted from itself. A token model reads 64 parts of the stretch side by side, beginning 256
-    tokens before each.
+    it, so every token is predicted from a past that has no edge; the first id of a corpus, where it
+    is asked for, is predicted from itself. A token model reads 64 parts of the stretch side by
+    side, beginning 256 tokens before each.
 
     Args:
         model: in evaluation mode.
@@ -84,30 +109,71 @@ def score(
     Raises:
         UserError: nothing to predict.
     """
-    if stop <= start:
-        raise UserError("There are no tokens to score. Give more text or hold out a larger part.")
-    sums = dict.fromkeys(("nats", "tension", "energy", "residual", "steps"), 0.0)
-    if isinstance(model, StreamModel):
-        parts = _by_stretches(model, ids, start, stop, steps)
-    elif isinstance(model, TokenModel):
-        parts = _by_lanes(model, ids, start, stop)
+    sums = dict.fromkeys(("nats", *SETTLING), 0.0)
+    done = start
+    parts: Iterator[Predicted]
+    if isinstance(model, TokenModel):
+        _require_some(start, stop)
+        parts = (part for _, part in _by_lanes(model, ids, start, stop))
     else:
-        parts = _by_windows(model, ids, start, stop, batch_size, steps)
-    with torch.inference_mode():
-        for done, totals in parts:
-            for name, total in totals.items():
-                sums[name] += float(total)
-            if progress is not None:
-                progress(done - start, stop - start)
+        parts = predictions(model, ids, start, stop, batch_size=batch_size, steps=steps)
+    for part in parts:
+        sums["nats"] += float(token_nats(part.logits, part.targets).sum())
+        for name in SETTLING:
+            sums[name] += float(getattr(part, name).sum())
+        done += len(part.targets)
+        if progress is not None:
+            progress(done - start, stop - start)
     count = stop - start
     means = {name: total / count for name, total in sums.items() if name != "nats"}
     return Score(nats=sums["nats"], tokens=count, **means)
 
 
+@torch.inference_mode()
+def predictions(
+    model: Model,
+    ids: NDArray[Any],
+    start: int,
+    stop: int,
+    *,
+    batch_size: int = BATCH,
+    steps: int | None = None,
+    tension: bool = False,
+) -> Iterator[Predicted]:
+    """Predict ids[start:stop] as `score` does, and yield what was said of every token.
+
+    Args:
+        tension: measure the tension of a stream, which keeps the states of every step.
+
+    Raises:
+        UserError: nothing to predict.
+    """
+    _require_some(start, stop)
+    if isinstance(model, StreamModel):
+        yield from _by_stretches(model, ids, start, stop, steps, tension)
+    elif isinstance(model, TokenModel):
+        yield from _by_blocks(model, ids, start, stop)
+    else:
+        yield from _by_windows(model, ids, start, stop, batch_size, steps)
+
+
+def _require_some(start: int, stop: int) -> None:
+    if stop <= start:
+        raise UserError("There are no tokens to score. Give more text or hold out a larger part.")
+
+
+def token_nats(logits: Tensor, targets: Tensor) -> Tensor:
+    """-ln p of every target, in float64 from the logits (N, V) on."""
+    # Metal has no float64.
+    place = "cpu" if logits.device.type == "mps" else logits.device
+    wide = logits.to(place).double()
+    return F.cross_entropy(wide, targets.to(place), reduction="none")
+
+
 def _by_windows(
     model: WindowModel, ids: NDArray[Any], start: int, stop: int, size: int, steps: int | None
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """Sums over one batch of windows after another, and where each ends."""
+) -> Iterator[Predicted]:
+    """One batch of windows after another."""
     window, device = model.config.window_size, model.embedding.device
     for first in range(start, stop, size):
         last = min(first + size, stop)
@@ -115,23 +181,31 @@ def _by_windows(
         targets = torch.from_numpy(ids[first:last].astype(np.int64)).to(device)
         reading = model(contexts, steps=steps, generator=breaking_noise(device))
         settled = reading.relaxation
-        totals = {
-            "nats": _nats(reading.logits, targets),
-            "residual": settled.residual.sum(),
-            "steps": settled.steps.sum(),
-        }
-        if len(settled.tension):
-            totals["tension"] = settled.tension[-1].sum()
-            totals["energy"] = settled.energy[-1].sum()
-        yield last, totals
+        nothing = torch.zeros_like(settled.residual)
+        moved = len(settled.tension) > 0
+        yield Predicted(
+            stop=last,
+            logits=reading.logits,
+            targets=targets,
+            tension=settled.tension[-1] if moved else nothing,
+            energy=settled.energy[-1] if moved else nothing,
+            residual=settled.residual,
+            steps=settled.steps.to(nothing.dtype),
+        )
 
 
 def _by_stretches(
-    model: StreamModel, ids: NDArray[Any], start: int, stop: int, steps: int | None
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """Sums over one stretch of text after another, each read with the state the last one left."""
+    model: StreamModel,
+    ids: NDArray[Any],
+    start: int,
+    stop: int,
+    steps: int | None,
+    tension: bool,
+) -> Iterator[Predicted]:
+    """One stretch of text after another, each read with the state that the last one left."""
     device = model.embedding.device
-    begin = max(0, start - STRETCH)
+    # Only the first id of a corpus has nothing before it and is read twice, to predict itself.
+    begin = max(min(1, start), start - STRETCH)
     state = model.start(1, steps)
     for first in range(begin, stop, STRETCH):
         last = min(first + STRETCH, stop)
@@ -144,57 +218,56 @@ def _by_stretches(
             steps=steps,
             generator=breaking_noise(device),
             keep_energy=True,
+            keep_path=tension,
         )
         state = reading.state
         counted = slice(max(start - first, 0), None)
-        if first + len(places) <= start:
+        if last <= start:
             continue
-        totals = {"nats": _nats(reading.logits[0, counted], targets[counted])}
-        stages = len(reading.settled)
-        for rest in reading.settled:
-            assert rest.energy is not None
-            for name, values in (
-                ("energy", rest.energy[-1]),
-                ("residual", rest.residual / stages),
-                ("steps", rest.steps / stages),
-            ):
-                totals[name] = totals.get(name, 0.0) + values[0, counted].sum()
-        yield last, totals
+        settled = _over_stages(reading.settled, reading.logits[..., 0])
+        yield Predicted(
+            stop=last,
+            logits=reading.logits[0, counted],
+            targets=targets[counted],
+            **{name: values[0, counted] for name, values in settled.items()},
+        )
 
 
+@torch.inference_mode()
 def _by_lanes(
     model: TokenModel, ids: NDArray[Any], start: int, stop: int
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """Sums over the lanes of a stretch, a few tokens of each at a time, and how far that is."""
-    device = model.embedding.device
-    size = -(-(stop - start) // LANES)
-    firsts = np.arange(start, stop, size)
-    state = model.start(len(firsts))
-    for ahead in range(-WARM_UP, size, CHUNK):
-        offsets = np.arange(ahead, min(ahead + CHUNK, size))
-        places = firsts[:, None] + offsets
-        counted = (offsets >= 0) & (places < np.minimum(firsts + size, stop)[:, None])
-        before = ids[(places - 1).clip(0, len(ids) - 1)].astype(np.int64)
-        tokens = torch.from_numpy(before).to(device)
-        reading = model(tokens, state=state, generator=breaking_noise(device))
-        state = reading.state
-        if ahead + CHUNK <= 0:
-            continue
-        mask = torch.from_numpy(counted).to(device)
-        targets = torch.from_numpy(ids[places.clip(0, len(ids) - 1)].astype(np.int64)).to(device)
-        totals = {"nats": _nats(reading.logits[mask], targets[mask])}
-        for name in ("tension", "residual", "steps"):
-            totals[name] = reading.settled(name)[mask].sum()
-        totals["energy"] = reading.fast.square().sum(dim=-1)[mask].sum()
-        yield min(start + int(counted.sum()) + max(0, ahead) * len(firsts), stop), totals
+) -> Iterator[tuple[NDArray[np.int64], Predicted]]:
+    """A few tokens of every lane at a time, and their places: those of a lane, then the next's."""
+    for places, found in follow_lanes(model, ids, start, stop):
+        yield places, Predicted(stop=int(places.max()) + 1, **found)
 
 
-def _nats(logits: Tensor, targets: Tensor) -> Tensor:
-    """Total -ln p of the targets, computed in float64."""
-    # Metal has no float64.
-    place = "cpu" if logits.device.type == "mps" else logits.device
-    wide = logits.to(place).double()
-    return F.cross_entropy(wide, targets.to(place), reduction="sum")
+def _by_blocks(model: TokenModel, ids: NDArray[Any], start: int, stop: int) -> Iterator[Predicted]:
+    """One block of text after another, its tokens put in order again."""
+    for first in range(start, stop, BLOCK):
+        last = min(first + BLOCK, stop)
+        places, parts = zip(*_by_lanes(model, ids, first, last), strict=True)
+        order = torch.from_numpy(np.concatenate(places).argsort())
+        yield Predicted(
+            stop=last,
+            **{
+                name: torch.cat([getattr(part, name) for part in parts])[order]
+                for name in ("logits", "targets", *SETTLING)
+            },
+        )
+
+
+def _over_stages(settled: Sequence[Settling], like: Tensor) -> dict[str, Tensor]:
+    """Tension, energy, residual and steps of every position, (B, T)."""
+    values = {name: torch.zeros_like(like) for name in SETTLING}
+    for rest in settled:
+        assert rest.energy is not None
+        values["energy"] += rest.energy[-1]
+        values["residual"] += rest.residual / len(settled)
+        values["steps"] += rest.steps / len(settled)
+        if rest.path is not None:
+            values["tension"] += step_tension(rest.path[-2], rest.path[-1]) / len(settled)
+    return values
 
 
 def _contexts(ids: NDArray[Any], first: int, last: int, window: int) -> NDArray[np.int64]:

@@ -1,9 +1,10 @@
 """The stream model: every position feels its fading past, settles, and predicts what follows."""
 
+import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,8 @@ from boggers.shapes import Logits, Stream
 
 TABLE_SCALE = 0.02
 """Initial standard deviation of the embedding table, which also reads the states."""
+
+Worked = TypeVar("Worked")
 
 Text = Int64[Tensor, "B T"]
 
@@ -85,6 +88,10 @@ class Stage(nn.Module):
                 config.num_dynamics_steps,
                 circulating=config.memory != "recall",
             )
+
+    def forward(self, states: Stream, work: Callable[[Stream], Worked]) -> Worked:
+        """Do some work with the stage's weights, gathered for it where they are spread."""
+        return work(states)
 
 
 class StreamModel(nn.Module):
@@ -238,7 +245,7 @@ class StreamModel(nn.Module):
         if self.phrases is not None:
             states = states + self.phrases(tokens, past.heard.latest[:, -1:])
         states = drop(states, self.config.embedding_dropout, generator, training=self.training)
-        held = self._held(states, tokens)
+        held = self.held(states, tokens)
         pasts: list[Past] = []
         settled: list[Settling] = []
         each = _pasts_per_stage(taken)
@@ -249,19 +256,19 @@ class StreamModel(nn.Module):
             added = [held if isinstance(held, HoldWell) else None, bias if last else None]
             slope = self._slope(stage, added, tolerance)
             if slope is None or taken == 0:  # feel the past once, settle in nothing
-                states = states + carried(states, 0)
+                states = stage(states, lambda s, felt=carried: s + felt(s, 0))
             else:
-                rest = settle(
-                    states,
-                    slope,
-                    carried,
+                within = functools.partial(
+                    _settled,
+                    slope=slope,
+                    couple=carried,
                     steps=taken,
                     generator=generator,
                     gradient_steps=self.config.gradient_steps,
                     keep_energy=keep_energy,
                     keep_path=keep_path,
                 )
-                states = rest.state
+                states, rest = stage(states, within)
                 settled.append(rest)
             pasts += carried.after
         states = drop(states, self.config.readout_dropout, generator, training=self.training)
@@ -297,13 +304,18 @@ class StreamModel(nn.Module):
         """What the states alone say of the token after each position, as logits."""
         return F.linear(unit_rms(states), self.embedding)
 
-    def slopes(self) -> list[Slope]:
-        """What the positions of each stage settle in; empty without energies."""
-        slopes = (self._slope(stage) for stage in self._stages())
+    def slopes(self, held: Memory | None = None) -> list[Slope]:
+        """What the positions of each stage settle in; empty without energies.
+
+        Args:
+            held: the landscape's term for what is remembered of particular tokens, see `held`.
+        """
+        slopes = (self._slope(stage, [held]) for stage in self._stages())
         return [slope for slope in slopes if slope is not None]
 
-    def _held(self, states: Stream, tokens: Text) -> HoldWell | Tensor | None:
-        """What is remembered of these tokens: a term of the landscape, or a push of (B, T, 1)."""
+    def held(self, states: Stream, tokens: Text) -> HoldWell | Tensor | None:
+        """What is remembered of these tokens, whose settling begins at these states: a term of the
+        landscape, or a push of (B, T, 1), or nothing."""
         if self.bonus is None:
             return None
         strength = self.bonus.of(tokens)
@@ -347,7 +359,8 @@ class StreamModel(nn.Module):
                 "Random steps need a random generator in training mode, none came. "
                 "Pass generator=…, or call model.eval()."
             )
-        seed = hashlib.sha256(f"steps/{generator.initial_seed()}".encode()).digest()
+        # The upper half: what a batch is cut into shares it, so that all parts take as many steps.
+        seed = hashlib.sha256(f"steps/{generator.initial_seed() >> 32}".encode()).digest()
         return 1 + int.from_bytes(seed[:8], "big") % (2 * wanted)
 
     def parameter_counts(self) -> ParameterCounts:
@@ -378,6 +391,12 @@ class _Carried:
         share = 1.0 if self.stage.metric is None else self.stage.metric.share(step)
         felt = felt if share == 1.0 else share * felt
         return felt if self.push is None else felt + self.push
+
+
+def _settled(states: Stream, **given: Any) -> tuple[Stream, Settling]:
+    """The settled states, also by themselves: what follows a stage is found in its results."""
+    rest = settle(states, **given)
+    return rest.state, rest
 
 
 def _pasts_per_stage(steps: int) -> int:

@@ -18,6 +18,7 @@ from boggers.model.architectures import (
     build_model,
     named,
 )
+from boggers.model.sharded import fill_from_shards, is_sharded
 
 WEIGHTS = "model.safetensors"
 SHAPE = "model.json"
@@ -29,6 +30,11 @@ def save_model(model: Model, folder: Path) -> None:
     """Write `model.safetensors` and `model.json` into an existing folder."""
     tensors = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     save_file(tensors, folder / WEIGHTS)
+    save_shape(model, folder)
+
+
+def save_shape(model: Model, folder: Path) -> None:
+    """Write `model.json`, which says what model the weights belong to."""
     shape = {
         "architecture": architecture_of(model.config),
         "vocab_size": model.vocab_size,
@@ -46,8 +52,11 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> Model:
     shape = read_json(folder / SHAPE)
     config = config_from_json(shape, folder / SHAPE)
     model = build_model(config, shape["vocab_size"], torch.Generator())
-    averaged = (folder / AVERAGE).is_file()
-    fill_model(model, folder / (AVERAGE if averaged else WEIGHTS))
+    if is_sharded(folder):
+        fill_from_shards(model, folder)
+    else:
+        averaged = (folder / AVERAGE).is_file()
+        fill_model(model, folder / (AVERAGE if averaged else WEIGHTS))
     return model.to(device).eval()
 
 

@@ -140,16 +140,15 @@ class WindowModel(nn.Module):
             tolerance: change of energy below which a row rests, instead of the configured one.
             bias: an energy added to the model's own.
         """
-        state = drop(
-            self.embed(contexts), self.config.embedding_dropout, generator, training=self.training
-        )
+        embedded = self.embed(contexts)
+        state = drop(embedded, self.config.embedding_dropout, generator, training=self.training)
         if steps is None:
             steps = self.config.num_dynamics_steps
         return relax(
             state,
-            self._remembering(
+            self.remembering(
                 self.system(nudge=nudge, signal=state, tolerance=tolerance, bias=bias),
-                state,
+                embedded,
                 contexts,
             ),
             steps=steps,
@@ -239,14 +238,14 @@ class WindowModel(nn.Module):
             freeze=self._freeze(),
         )
 
-    def _remembering(self, system: System, start: State, contexts: Tokens) -> System:
-        """The physics with what is remembered of these tokens."""
+    def remembering(self, system: System, embedded: State, contexts: Tokens) -> System:
+        """The physics with what is remembered of these tokens, embedded so."""
         if self.bonus is None:
             return system
         strength = self.bonus.of(contexts)
         if self.config.token_bonus == "additive":
             return replace(system, push=strength[..., None])
-        return replace(system, energies=[*system.energies, HoldEnergy(start, strength)])
+        return replace(system, energies=[*system.energies, HoldEnergy(embedded, strength)])
 
     def parameter_counts(self) -> ParameterCounts:
         """How many numbers training adjusts."""

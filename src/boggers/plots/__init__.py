@@ -1,4 +1,5 @@
-"""Pictures of runs; the only room that imports matplotlib.
+"""Pictures of runs; the only room that imports matplotlib and plotly.
 
-Imports `train` (the run folder), `infer`, `dynamics` and below; never `evals`. Read `canvas.py`.
+Imports `train` (the run folder), `probe`, `infer`, `dynamics` and below; never `evals`. Read
+`canvas.py`.
 """

@@ -63,9 +63,12 @@ def canvas(
 
 
 def save(figure: Any, path: Path) -> list[Path]:
-    """Write a figure as PNG and SVG beside each other."""
+    """Write a figure as PNG and SVG beside each other; every axis of it must have a name."""
     import matplotlib
 
+    for axes in figure.axes:
+        named = axes.get_ylabel() and (axes.get_xlabel() or axes.get_label() == "<colorbar>")
+        assert named or not axes.axison, f"{axes.get_title(loc='left')} has an axis without a name"
     written = []
     for suffix, options in ((".png", {"dpi": 150}), (".svg", {"metadata": {"Date": None}})):
         buffer = io.BytesIO()

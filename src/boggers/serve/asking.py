@@ -50,10 +50,20 @@ STREAMED: dict[int | str, dict[str, Any]] = {
     200: {
         "content": {
             "text/event-stream": {
-                "schema": {"type": "string"},
+                "itemSchema": {
+                    "type": "object",
+                    "required": ["data"],
+                    "properties": {
+                        "data": {
+                            "type": "string",
+                            "description": "A piece of the answer as JSON, or an error object; "
+                            "[DONE] at the end.",
+                        }
+                    },
+                },
                 "example": 'data: {"choices": [{"text": "…"}]}\n\ndata: [DONE]\n\n',
             }
         }
     }
 }
-"""For the OpenAPI description of what can also be streamed."""
+"""For the OpenAPI description of what can also be streamed: each event."""

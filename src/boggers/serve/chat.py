@@ -58,7 +58,7 @@ async def chat(
         for number, event in await whole(request, talk):
             drafts.take(number, event)
     chosen = drafts.best(body.n)
-    feel(house, chosen)
+    await feel(house, chosen)
     choices = [_choice(place, draft, body, house) for place, draft in enumerate(chosen)]
     beginning = head("chat.completion", "chatcmpl", mind)
     return JSONResponse({**beginning, "choices": choices, "usage": drafts.usage()})
@@ -114,7 +114,7 @@ async def _stream(
                     **_told(draft, told, body, drafts.house),
                 }
                 yield json.dumps({**beginning, "choices": [choice], **usage})
-        feel(drafts.house, drafts.rows[0])
+        await feel(drafts.house, drafts.rows[0])
         if wants_usage:
             yield json.dumps({**beginning, "choices": [], "usage": drafts.usage()})
         yield "[DONE]"

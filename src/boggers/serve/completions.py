@@ -53,7 +53,7 @@ async def completions(
         for number, event in await whole(request, talk):
             drafts.take(number, event)
     chosen = drafts.best(body.n)
-    feel(house, chosen)
+    await feel(house, chosen)
     choices = [_choice(place, draft, body, house) for place, draft in enumerate(chosen)]
     return JSONResponse({**beginning, "choices": choices, "usage": drafts.usage()})
 
@@ -72,7 +72,7 @@ async def generate(
         for number, event in await whole(request, talk):
             drafts.take(number, event)
     (draft,) = drafts.best(1)
-    feel(house, [draft])
+    await feel(house, [draft])
     meta = attractor_meta(jobs[0], draft.told, house)
     assert meta is not None
     curve = meta["tension_curve"]
@@ -99,14 +99,15 @@ def prompts_of(given: Prompt) -> list[str | list[int]]:
     return list(given)  # type: ignore[arg-type]
 
 
-def feel(house: House, drafts: Sequence[Draft]) -> None:
+async def feel(house: House, drafts: Sequence[Draft]) -> None:
     """Let the graph, if there is one, know how tense the model was, if that was measured."""
     if house.graph is None:
         return
     for draft in drafts:
         tensions = [one.physics.tension for one in draft.told if one.physics is not None]
         if tensions:
-            house.graph.feel(sum(tensions) / len(tensions))
+            # It may be in the middle of a thousand ticks.
+            await run_in_threadpool(house.graph.feel, sum(tensions) / len(tensions))
 
 
 def _choice(place: int, draft: Draft, body: CompletionRequest, house: House) -> dict[str, Any]:
@@ -142,7 +143,7 @@ async def _stream(
                 if meta is not None:
                     choice["attractor_meta"] = meta
                 yield json.dumps({**beginning, "choices": [choice], **usage})
-        feel(house, [draft for row in drafts.rows for draft in row])
+        await feel(house, [draft for row in drafts.rows for draft in row])
         if _wants_usage(body):
             yield json.dumps({**beginning, "choices": [], "usage": drafts.usage()})
         yield "[DONE]"

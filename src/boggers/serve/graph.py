@@ -40,7 +40,7 @@ class Graph(Protocol):
     """A living graph that many threads may ask."""
 
     def tension(self) -> GraphTension:
-        """How tense it is now; changes nothing."""
+        """How tense it is; changes nothing and never waits."""
 
     def propagate(self, steps: int = 1) -> GraphPropagation:
         """Let it take ticks."""

@@ -1,5 +1,6 @@
 """Training: objective, optimiser, loop, checkpoints and the folder of a run.
 
-May import model, dynamics, field, infer (to measure held-out text), data, text, files and errors;
-never cli, recipes, evals or plots. Read first: `run.py` (what defines a run), then `loop.py`.
+May import model, dynamics, field, infer and probe (to measure held-out text), data, text, files
+and errors; never cli, recipes, evals or plots. Read first: `run.py` (what defines a run), then
+`loop.py`.
 """

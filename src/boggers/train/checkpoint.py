@@ -12,9 +12,10 @@ no generator state has to be restored; `random_state` in state.json is a witness
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -24,6 +25,14 @@ from torch import Tensor
 from boggers.errors import UserError
 from boggers.files import MANIFEST, read_json, verify_folder, write_folder, write_json
 from boggers.model.architectures import Model, architecture_of
+from boggers.model.sharded import (
+    AVERAGED,
+    MOMENT,
+    fill_from_shards,
+    is_sharded,
+    named_shapes,
+    read_shards,
+)
 from boggers.model.weights import AVERAGE, SHAPE, WEIGHTS, fill_model, save_model
 from boggers.train.average import WeightAverage
 from boggers.train.coupling import Coupling
@@ -33,8 +42,8 @@ from boggers.version import __version__
 
 _NAME = re.compile(r"step-(\d{7,})")
 _OPTIMIZER = "optimizer.safetensors"
-_STATE = "state.json"
-_CARRIED = "carried.safetensors"
+STATE = "state.json"
+CARRIED = "carried.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,37 +143,40 @@ def save(
         UserError: it cannot be written, for instance because the disk is full; every earlier
             checkpoint remains.
     """
-    _sweep(checkpoints)
+    sweep(checkpoints)
     target = step_folder(checkpoints, progress.step)
 
     def fill(folder: Path) -> None:
         save_model(model, folder)
-        save_file(_slots(model, optimizer), folder / _OPTIMIZER)
+        save_file(slots(model, optimizer), folder / _OPTIMIZER)
         if average is not None:
             # What is not learned has no average, but a model is loaded from this file alone.
-            save_file({**average.tensors(), **dict(model.named_buffers())}, folder / AVERAGE)
+            save_file({**model.state_dict(), **average.tensors()}, folder / AVERAGE)
         if carried:
-            kept = {name: value.contiguous() for name, value in carried.items()}
-            save_file(kept, folder / _CARRIED)
+            save_carried(carried, folder)
         if coupling is not None:
             coupling.save(folder)
-        state = {
-            "progress": to_json(progress),
-            "origin": to_json(origin),
-            "boggers": __version__,
-            "torch": str(torch.__version__),
-        }
-        write_json(folder / _STATE, state)
+        write_json(folder / STATE, state(progress, origin))
 
-    if not _is_whole(target):
+    if not is_whole(target):
         try:
             write_folder(target, fill)
         except SafetensorError as error:
             raise UserError(
                 f"{target} could not be written: {error}. Nothing saved earlier was touched."
             ) from error
-    _prune(checkpoints, progress, keep)
+    prune(checkpoints, progress, keep)
     return target
+
+
+def state(progress: Progress, origin: Origin) -> dict[str, Any]:
+    """What state.json holds."""
+    return {
+        "progress": to_json(progress),
+        "origin": to_json(origin),
+        "boggers": __version__,
+        "torch": str(torch.__version__),
+    }
 
 
 def load(
@@ -186,24 +198,61 @@ def load(
             has been changed then.
     """
     verify_folder(folder)
-    state = read_json(folder / _STATE)
-    saved = from_json(Origin, state["origin"], "origin")
+    kept = read_json(folder / STATE)
+    saved = from_json(Origin, kept["origin"], "origin")
     _require_same_origin(folder, saved, origin)
     _require_same_architecture(folder, architecture_of(model.config))
-    slots = load_file(folder / _OPTIMIZER)
-    fill_model(model, folder / WEIGHTS)
-    _restore_slots(model, optimizer, slots)
-    if average is not None:
-        kept = folder / AVERAGE
-        average.restore(load_file(kept) if kept.is_file() else dict(model.named_parameters()))
+    if is_sharded(folder):
+        _load_shards(folder, model, optimizer, average)
+    else:
+        _load_whole(folder, model, optimizer, average)
     if coupling is not None:
         coupling.load(folder)
-    return from_json(Progress, state["progress"], "progress")
+    return from_json(Progress, kept["progress"], "progress")
+
+
+def _load_whole(
+    folder: Path, model: Model, optimizer: Optimizer, average: WeightAverage | None
+) -> None:
+    moments = load_file(folder / _OPTIMIZER)
+    fill_model(model, folder / WEIGHTS)
+    parameters = dict(model.named_parameters())
+    optimizer.state.clear()
+    for name, slot, parameter in _named_slots(parameters, moments):
+        optimizer.state[parameter][slot] = moments[f"{name}.{slot}"].to(parameter.device)
+    if average is not None:
+        kept = folder / AVERAGE
+        average.restore(load_file(kept) if kept.is_file() else dict(parameters))
+
+
+def _load_shards(
+    folder: Path, model: Model, optimizer: Optimizer, average: WeightAverage | None
+) -> None:
+    shapes = named_shapes(folder)
+    fill_from_shards(model, folder, last=True)
+    parameters = dict(model.named_parameters())
+    moments = [name.removeprefix(MOMENT) for name in shapes if name.startswith(MOMENT)]
+    optimizer.state.clear()
+    into: dict[str, Tensor] = {}
+    for name, slot, parameter in _named_slots(parameters, moments):
+        empty = torch.zeros((), device=parameter.device)
+        value = empty if slot == "step" else torch.zeros_like(parameter).detach()
+        optimizer.state[parameter][slot] = into[f"{MOMENT}{name}.{slot}"] = value
+    if average is not None:
+        kept = any(name.startswith(AVERAGED) for name in shapes)
+        average.restore(dict(parameters))
+        into |= {f"{AVERAGED}{n}": a for n, a in average.tensors().items()} if kept else {}
+    read_shards(folder, into)
+
+
+def save_carried(carried: Mapping[str, Tensor], folder: Path) -> None:
+    """Keep what the last step left for the next one."""
+    save_file({name: value.contiguous() for name, value in carried.items()}, folder / CARRIED)
 
 
 def load_carried(folder: Path, device: torch.device) -> dict[str, Tensor]:
     """What the last step before a checkpoint left to go on from; empty if nothing."""
-    path = folder / _CARRIED
+    path = folder / CARRIED
     found = load_file(path) if path.is_file() else {}
     return {name: value.to(device) for name, value in found.items()}
 
@@ -221,7 +270,7 @@ def latest(checkpoints: Path) -> Found:
     return Found(None, tuple(skipped))
 
 
-def _slots(model: Model, optimizer: Optimizer) -> dict[str, Tensor]:
+def slots(model: Model, optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimiser's tensors by `PARAMETER.SLOT`."""
     return {
         f"{name}.{slot}": value.detach().contiguous()
@@ -230,13 +279,13 @@ def _slots(model: Model, optimizer: Optimizer) -> dict[str, Tensor]:
     }
 
 
-def _restore_slots(model: Model, optimizer: Optimizer, slots: Mapping[str, Tensor]) -> None:
-    optimizer.state.clear()
-    parameters = dict(model.named_parameters())
-    for key, value in slots.items():
+def _named_slots(
+    parameters: Mapping[str, Tensor], names: Iterable[str]
+) -> Iterator[tuple[str, str, Tensor]]:
+    """Of every `PARAMETER.SLOT` the two and the parameter."""
+    for key in names:
         name, slot = key.rsplit(".", 1)
-        parameter = parameters[name]
-        optimizer.state[parameter][slot] = value.to(parameter.device)
+        yield name, slot, parameters[name]
 
 
 def _require_same_origin(folder: Path, saved: Origin, now: Origin) -> None:
@@ -271,7 +320,7 @@ def _numbered(checkpoints: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), folder) for match, folder in matches if match)
 
 
-def _is_whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
     try:
         verify_folder(folder)
     except UserError:
@@ -279,7 +328,7 @@ def _is_whole(folder: Path) -> bool:
     return True
 
 
-def _prune(checkpoints: Path, progress: Progress, keep: int) -> None:
+def prune(checkpoints: Path, progress: Progress, keep: int) -> None:
     """Remove checkpoints that are neither among the newest nor the best.
 
     Folders beyond the current step are left alone: they are damaged ones that were passed over.
@@ -291,7 +340,7 @@ def _prune(checkpoints: Path, progress: Progress, keep: int) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sweep(checkpoints: Path) -> None:
+def sweep(checkpoints: Path) -> None:
     """Remove what a killed process left half written."""
     if checkpoints.is_dir():
         for folder in checkpoints.glob(".step-*"):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from boggers.data.windows import Batch
 from boggers.model.architectures import Model
+from boggers.parallel import ALONE, World
 from boggers.train.objective import Loss
 from boggers.train.run import Run, RunConfig
 
@@ -45,11 +46,15 @@ class Coupling(Protocol):
 
 
 def make_coupling(
-    config: RunConfig, model: Model, run: Run, device: torch.device
+    config: RunConfig, model: Model, run: Run, device: torch.device, world: World = ALONE
 ) -> Coupling | None:
-    """The graph and the memory that a run asks for; None if it asks for neither."""
+    """The graph and the memory that a run asks for; None if it asks for neither.
+
+    Every process of a run has its own and tells it the same, so that all stay alike; the first one
+    alone writes the database and speaks to the webhook.
+    """
     if not config.graph.anything:
         return None
     from boggers.train.substrate import GraphCoupling
 
-    return GraphCoupling(config.graph, model, run, device)
+    return GraphCoupling(config.graph, model, run, device, speaks=world.is_first)

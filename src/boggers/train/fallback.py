@@ -3,9 +3,9 @@
 import dataclasses
 from pathlib import Path
 
-from boggers.data.corpus import scan, training_documents
+from boggers.data.corpus import contents
 from boggers.data.tokens import tokenise
-from boggers.text.config import build_tokenizer
+from boggers.data.vocabulary import tokenizer_for
 from boggers.train.run import RunConfig
 
 LEAST_CONTEXTS = 20
@@ -24,15 +24,16 @@ def with_text(config: RunConfig, context: int) -> tuple[RunConfig, str | None]:
         context: tokens of a window or a sequence.
     """
     data = config.data
-    if not data.synthetic_fallback or data.corpus in ("synthetic", "sotu"):
+    generates = data.corpus in ("synthetic", "sotu") or data.dataset_source != "local"
+    if not data.synthetic_fallback or generates:
         return config, None
     named = None if data.corpus is None else Path(data.corpus).expanduser()
     if named is None or not named.exists():
         reason = "No corpus was named" if named is None else f"The corpus {named} does not exist"
     else:
-        if scan(data).n_bytes > LEAST_CONTEXTS * context * LONGEST_TOKEN:
+        if contents(data).n_bytes > LEAST_CONTEXTS * context * LONGEST_TOKEN:
             return config, None
-        tokens = len(tokenise(data, build_tokenizer(config.text, training_documents(data))).ids)
+        tokens = len(tokenise(data, tokenizer_for(config.text, data)).ids)
         if tokens >= LEAST_CONTEXTS * context:
             return config, None
         reason = (

@@ -1,7 +1,7 @@
 """Target states that windows are led to in training, a batch at a time."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from boggers.data.windows import Windows
 from boggers.errors import UserError
 from boggers.model.window import WindowModel
 from boggers.train.extra_losses import ExtraLosses
@@ -17,13 +18,16 @@ Guidance = Callable[[Tensor, Tensor], Tensor]
 """From the numbers (B,) and the contexts (B, W) of training windows to their targets (B, W, D)."""
 
 
-def make_guidance(config: ExtraLosses, model: object, windows: int) -> Guidance | None:
+def make_guidance(
+    config: ExtraLosses, model: object, rows: Sized, device: torch.device
+) -> Guidance | None:
     """What looks up target states, or None where none are used.
 
     Args:
         config: where they come from.
         model: as it is before any training; its embedding is copied where it is the source.
-        windows: how many training windows there are.
+        rows: the training windows.
+        device: where targets are needed.
 
     Raises:
         UserError: the model settles no windows, or the file does not hold what it must.
@@ -36,20 +40,19 @@ def make_guidance(config: ExtraLosses, model: object, windows: int) -> Guidance 
             "--trajectory-guidance-nudge-scale and --trajectory-guidance-mse-weight."
         )
     if config.guidance_states is not None:
+        windows = rows.distinct if isinstance(rows, Windows) else len(rows)
         shape = (windows, model.config.window_size, model.config.state_dim)
         return _from_file(config.guidance_states, shape)
-    return _from_embedding(model, config.guidance_batch)
+    return _from_embedding(model, config.guidance_batch, device)
 
 
-def _from_embedding(model: WindowModel, size: int) -> Guidance:
+def _from_embedding(model: WindowModel, size: int, device: torch.device) -> Guidance:
     """Computed when needed from the embedding table of step 0: nothing is kept but that table."""
-    table = model.embedding.detach().clone()
+    table = model.embedding.detach().clone().to(device)
 
     def look_up(numbers: Tensor, contexts: Tensor) -> Tensor:
         with torch.no_grad():
-            place = table.to(contexts.device)
-            parts = torch.split(contexts, size)
-            return torch.cat([model.embed(part, place) for part in parts])
+            return torch.cat([model.embed(part, table) for part in torch.split(contexts, size)])
 
     return look_up
 

@@ -15,8 +15,13 @@ class Interruption:
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.number: int | None = None
         self._before: dict[int, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has come; `number` is which."""
+        return self.number is not None
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
@@ -32,7 +37,7 @@ class Interruption:
         self._give_back()
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
+        self.number = number
         self._give_back()
 
     def _give_back(self) -> None:

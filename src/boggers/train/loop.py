@@ -6,6 +6,7 @@ M steps.
 """
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from boggers.data.windows import Batch
 from boggers.errors import UserError
+from boggers.parallel import Agreement, watched
 from boggers.train import checkpoint
 from boggers.train.averages import Averages, Measured
 from boggers.train.clock import Clock
@@ -34,6 +36,8 @@ from boggers.train.observers import (
 from boggers.train.optim import guarded_step, learning_rate
 from boggers.train.precision import products_in
 from boggers.train.prepare import Prepared, Validate
+from boggers.train.share import Adding, Part, carried_by, parts, validated
+from boggers.train.writer import checkpoint_writer
 
 
 def fit(
@@ -55,19 +59,35 @@ def fit(
             checkpoints saved before are intact.
     """
     training = _Training(prepared, observers, validate, recorders)
-    with Interruption() as interruption:
-        while training.step < prepared.total_steps and not interruption.requested:
+    agreement = Agreement(prepared.world)
+    with Interruption() as interruption, watched(prepared.world):
+        while training.step < prepared.total_steps and not agreement(interruption.requested):
             training.advance()
         training.save()
-    result = training.result(interrupted=training.step < prepared.total_steps)
+        training.writer.finish()
+    result = training.result(
+        interrupted=training.step < prepared.total_steps, signal=interruption.number
+    )
     for observer in observers:
         observer.on_end(result)
     return result
 
 
-def step_seed(seed: int, step: int) -> int:
-    """The seed of one step's random draws: a hash of the run's seed and the step."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{step}".encode()).digest()[:8], "big") >> 1
+def step_seed(seed: int, step: int, row: int = 0) -> int:
+    """The seed of the random draws of a step's part that begins at a row of the batch.
+
+    A hash of the run's seed and the step; all parts of a step share its upper half, and rows after
+    the first change the lower one.
+    """
+    whole = _hash(f"{seed}/{step}") >> 1
+    if row == 0:
+        return whole
+    return (whole >> 32 << 32) | (_hash(f"{seed}/{step}/{row}") >> 32)
+
+
+def _hash(text: str) -> int:
+    """64 bits that a text fixes."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 class _Training:
@@ -99,7 +119,11 @@ class _Training:
             self.progress.skipped,
             self.progress.skipped_in_a_row,
         )
-        self.metrics = MetricsFile(prepared.run.metrics, self.step)
+        self.metrics = (
+            MetricsFile(prepared.run.metrics, self.step) if prepared.world.is_first else None
+        )
+        self.adding = Adding(prepared.door, prepared.world)
+        self.writer = checkpoint_writer(prepared)
         self.clock = Clock(self.progress.seconds, self.progress.tokens)
         prepared.model.train()
 
@@ -116,7 +140,8 @@ class _Training:
             self.clock.lap(self.progress.tokens)
             is_best = eval_due and self._measure()
             row = self._row(rate, measured, self.validation if eval_due else None)
-            self.metrics.append(row)
+            if self.metrics is not None:
+                self.metrics.append(row)
             self.averages.restart()
         elif self.step % config.max_skipped_steps == 0:
             self._checked()
@@ -128,9 +153,9 @@ class _Training:
         """Write a checkpoint of the present step, unless it has one."""
         if self.step == self.saved_step:
             return
-        prepared = self.prepared
         measured = self._checked()
-        self.metrics.flush_to_disk()
+        if self.metrics is not None:
+            self.metrics.flush_to_disk()
         state = self.generator.get_state().cpu().numpy().tobytes()
         self.progress = dataclasses.replace(
             self.progress,
@@ -141,20 +166,10 @@ class _Training:
             random_state=hashlib.sha256(state).hexdigest(),
         )
         with self.clock.paused():
-            self.checkpoint = checkpoint.save(
-                prepared.run.checkpoints,
-                prepared.model,
-                prepared.optimizer,
-                self.progress,
-                prepared.origin,
-                self.config.keep_checkpoints,
-                prepared.average,
-                self.carried,
-                prepared.coupling,
-            )
+            self.checkpoint = self.writer.save(self.progress, self.carried)
         self.saved_step = self.step
 
-    def result(self, *, interrupted: bool) -> FitResult:
+    def result(self, *, interrupted: bool, signal: int | None) -> FitResult:
         """How it ended."""
         progress = self.progress
         return FitResult(
@@ -169,6 +184,7 @@ class _Training:
             validation=self.validation,
             checkpoint=self.checkpoint if self.checkpoint.is_dir() else None,
             interrupted=interrupted,
+            signal=signal,
             notes=() if self.prepared.coupling is None else self.prepared.coupling.close(),
         )
 
@@ -176,29 +192,19 @@ class _Training:
         """One batch through the objective and the optimiser; returns the learning rate."""
         prepared, optim = self.prepared, self.prepared.config.optim
         epoch, index = divmod(self.step, prepared.steps_per_epoch)
-        batch = prepared.batch(epoch, index)
-        self.generator.manual_seed(step_seed(self.config.seed, self.step))
-        carried = self.carried if index else {}
         coupling = prepared.coupling
         damping = 1.0 if coupling is None else coupling.before_step()
-        with self.precision, nullcontext() if coupling is None else coupling.controls():
-            loss = objective(
-                prepared.model,
-                batch,
-                prepared.config.loss,
-                self.generator,
-                carried,
-                deep=None if coupling is None else coupling.deep(),
-                watched=any(recorder.watches for recorder in self.recorders),
-            )
         prepared.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        with nullcontext() if coupling is None else coupling.controls():
+            loss, tokens, batch = self._differentiated(epoch, index)
         rate = learning_rate(optim, self.step, prepared.total_steps, prepared.steps_per_epoch)
         rate *= damping
         norm, skipped = guarded_step(prepared.optimizer, loss.total, rate, optim.grad_clip)
         self.averages.add(_measurements(loss, norm), skipped)
         self.carried = loss.carried
-        if coupling is not None:
+        if batch is None and (coupling is not None or self.recorders):
+            batch = prepared.batch(epoch, index)
+        if coupling is not None and batch is not None:
             coupling.after_step(batch, loss)
         if prepared.average is not None:
             prepared.average.update(self.step)
@@ -209,10 +215,41 @@ class _Training:
             step=self.step,
             epoch=epoch,
             batch=index,
-            tokens=self.progress.tokens + batch.targets.numel(),
+            tokens=self.progress.tokens + tokens,
         )
-        self._record(rate, batch, loss, norm)
+        if batch is not None:
+            self._record(rate, batch, loss, norm)
         return rate
+
+    def _differentiated(self, epoch: int, index: int) -> tuple[Loss, int, Batch | None]:
+        """Fill in the gradients of a batch; its loss, how many tokens it predicts, and itself.
+
+        The batch is None where it was taken in parts.
+        """
+        prepared, tokens, whole = self.prepared, 0, None
+        n = prepared.rows_of(index)
+        shares = parts(n, prepared.world, prepared.config.parallel.micro_batch_size)
+        losses: list[tuple[Part, Loss]] = []
+        deep = None if prepared.coupling is None else prepared.coupling.deep()
+        carried = self.carried if index else {}
+        for number, part in enumerate(shares, start=1):
+            batch = prepared.batch(epoch, index, part.rows)
+            seed = step_seed(self.config.seed, self.step, part.rows.start)
+            self.generator.manual_seed(seed)
+            work = functools.partial(
+                objective,
+                batch=batch,
+                config=prepared.config.loss,
+                generator=self.generator,
+                carried=carried_by(part, carried),
+                deep=deep,
+                watched=any(recorder.watches for recorder in self.recorders),
+            )
+            loss = self.adding.add(part, work, self.precision, is_last=number == len(shares))
+            losses.append((part, loss))
+            tokens = batch.targets.numel() // len(batch.targets) * n
+            whole = batch if part.weight == 1.0 else None
+        return self.adding.mean(losses, n), tokens, whole
 
     def _record(self, rate: float, batch: Batch, loss: Loss, norm: Tensor) -> None:
         index = (self.step - 1) % self.prepared.steps_per_epoch
@@ -251,7 +288,7 @@ class _Training:
         average = self.prepared.average
         with self.clock.paused(), nullcontext() if average is None else average.in_place():
             self.prepared.model.eval()
-            self.validation = self.validate(self.prepared.model)
+            self.validation = validated(self.prepared.door, self.prepared.world, self.validate)
             self.prepared.model.train()
         best = self.progress.best_ce
         is_best = best is None or self.validation.ce < best
@@ -270,6 +307,7 @@ class _Training:
             lr=rate,
             val_ce=validation.ce if validation else None,
             val_bpb=validation.bits_per_byte if validation else None,
+            diagnosis=validation.diagnosis if validation else None,
             tokens=self.progress.tokens,
             tokens_per_second=round(self.clock.tokens_per_second, 1),
             skipped=measured.skipped,

@@ -76,6 +76,9 @@ class MetricsRow:
     val_bpb: float | None = None
     """Held-out bits per byte."""
 
+    diagnosis: str | None = None
+    """How settling fared on the held-out text: COLLAPSED, OSCILLATING, DRIFT or HEALTHY."""
+
     tokens: int
     """Tokens predicted in training so far."""
 

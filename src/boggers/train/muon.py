@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic iteration; chosen for the steepest slope at zero (Jordan et al., 2024)."""
@@ -21,7 +22,8 @@ class Muon(torch.optim.Muon):
     UVᵀ is the orthogonal part of (1 - μ) G + μ B, approximately. torch iterates in bfloat16, which
     a processor without such products computes many times more slowly than float32: the optimiser's
     step for a million weights took 790 ms on one and takes 50 so. Options, state and parameter
-    groups are torch's.
+    groups are torch's. Of a matrix spread over processes each has and moves its rows; what is made
+    orthogonal is gathered for it, since that takes the whole, and every process computes it.
 
     Source: Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks".
     """
@@ -39,20 +41,23 @@ class Muon(torch.optim.Muon):
 
     def _move(self, matrices: list[Tensor], group: dict[str, Any], skipped: Tensor | None) -> None:
         """Move matrices of one shape."""
-        gradient = torch.stack([m.grad for m in matrices if m.grad is not None])
+        gradient = torch.stack([_here(m.grad) for m in matrices if m.grad is not None])
         if skipped is not None:  # a gradient that is not finite would spoil what it is added to
             gradient = torch.where(skipped.bool(), 0.0, gradient)
         moments = [
-            self.state[m].setdefault("momentum_buffer", torch.zeros_like(m)) for m in matrices
+            _here(self.state[m].setdefault("momentum_buffer", torch.zeros_like(m).detach()))
+            for m in matrices
         ]
         weight = 1 - group["momentum"]
         moment = torch.stack(moments).lerp(gradient, weight)
         towards = gradient.lerp(moment, group["momentum"]) if group["nesterov"] else moment
-        rows, columns = gradient.shape[1:]
+        rows, columns = matrices[0].shape
         rate = group["lr"] * max(1.0, rows / columns) ** 0.5
         shrunk = 1 - group["lr"] * group["weight_decay"]
-        change = -rate * orthogonal_part(towards).to(gradient.dtype)
-        for matrix, kept, new, moved in zip(matrices, moments, moment, change, strict=True):
+        whole = orthogonal_part(_gathered(towards, matrices[0]))
+        change = -rate * _own(whole, matrices[0]).to(gradient.dtype)
+        parts = [_here(matrix) for matrix in matrices]
+        for matrix, kept, new, moved in zip(parts, moments, moment, change, strict=True):
             after = torch.add(moved, matrix, alpha=shrunk)
             if skipped is None:
                 kept.copy_(new)
@@ -60,6 +65,37 @@ class Muon(torch.optim.Muon):
             else:
                 kept.copy_(torch.where(skipped.bool(), kept, new))
                 matrix.copy_(torch.where(skipped.bool(), matrix, after))
+
+
+def _here(tensor: Tensor) -> Tensor:
+    """The rows of a matrix that this process has; they share its memory."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def _gathered(parts: Tensor, like: Tensor) -> Tensor:
+    """Whole matrices (N, rows, columns) from the parts of all processes, spread as `like` is."""
+    if not isinstance(like, DTensor):
+        return parts
+    size = torch.Size((len(parts), *like.shape))
+    stride = (like.shape.numel(), like.shape[1], 1)
+    placed = _of_each(like)
+    return DTensor.from_local(
+        parts.contiguous(), like.device_mesh, placed, shape=size, stride=stride
+    ).full_tensor()
+
+
+def _own(whole: Tensor, like: Tensor) -> Tensor:
+    """The part of whole matrices that this process has."""
+    if not isinstance(like, DTensor):
+        return whole
+    everywhere = [Replicate()] * like.device_mesh.ndim
+    copies = DTensor.from_local(whole.contiguous(), like.device_mesh, everywhere)
+    return copies.redistribute(placements=_of_each(like)).to_local()
+
+
+def _of_each(like: DTensor) -> list[Placement]:
+    """How many matrices in one tensor lie where `like` lies alone."""
+    return [Shard(p.dim + 1) if isinstance(p, Shard) else p for p in like.placements]
 
 
 def orthogonal_part(matrices: Tensor) -> Tensor:

@@ -130,6 +130,10 @@ _CROSS_ENTROPY = LossWeights(cross_entropy=1.0, contrast=0.0, token=0.0, readout
 _TRAJECTORY = LossWeights(cross_entropy=0.0, contrast=1.0, token=0.2, readout=0.15, energy=0.001)
 
 
+OF_THE_BATCH = frozenset({"repulsion"})
+"""What is carried from step to step for a batch as a whole; all else has a row for each of its."""
+
+
 @dataclass(frozen=True)
 class Loss:
     """One batch's objective and what it is made of; nothing here has been moved to the host."""

@@ -50,6 +50,9 @@ class Validation:
     tokens: int
     """Held-out tokens, each predicted once."""
 
+    diagnosis: str | None = None
+    """COLLAPSED, OSCILLATING, DRIFT or HEALTHY; None for a model that takes no steps."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvalEvent:
@@ -104,6 +107,8 @@ class FitResult:
     interrupted: bool
     """Whether a signal ended the run before its last step; it can be resumed."""
 
+    signal: int | None = None
+    """The signal that this process got; another process of the run may have got it."""
     notes: tuple[str, ...] = ()
     """Sentences that a person should read."""
 

@@ -4,11 +4,13 @@ Because the rate is never stored, a resumed run continues exactly and a new `--l
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from boggers.errors import UserError
 from boggers.train.muon import Muon
@@ -163,9 +165,12 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     matrices: list[Tensor] = []
     decayed: list[Tensor] = []
     free: list[Tensor] = []
+    scalars: list[Tensor] = []
     for name, parameter in model.named_parameters():
         if name.rpartition(".")[2] in TABLES:
             table.append(parameter)
+        elif parameter.ndim == 0:  # apart: a scalar is never spread over processes
+            scalars.append(parameter)
         elif parameter.ndim < 2 or name.endswith("bias"):
             free.append(parameter)
         elif config.optimizer == "muon" and parameter.ndim == 2:
@@ -179,6 +184,7 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
         {"params": decayed, "weight_decay": decay, "scale": 1.0},
         {"params": table, "weight_decay": table_decay, "scale": table_rate / config.lr},
         {"params": free, "weight_decay": 0.0, "scale": 1.0},
+        {"params": scalars, "weight_decay": 0.0, "scale": 1.0},
     ]
     adamw = torch.optim.AdamW(
         [group for group in groups if group["params"]],
@@ -212,14 +218,35 @@ def guarded_step(
         both scalars on the device.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    kinds = [kind for kind in _by_kind(parameters) if kind]
+    norm = total_norm(kinds)
     if grad_clip is not None:
-        torch.nn.utils.clip_grads_with_norm_(parameters, grad_clip, norm)
+        for kind in kinds:
+            torch.nn.utils.clip_grads_with_norm_(kind, grad_clip, norm)
     skipped = (~(torch.isfinite(loss.detach()) & torch.isfinite(norm))).to(torch.float32)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]
     optimizer.step(skipped)
     return norm, skipped
+
+
+def total_norm(groups: Sequence[Sequence[Tensor]]) -> Tensor:
+    """The global L2 norm of the gradients of parameters, over all processes that have a part.
+
+    Args:
+        groups: parameters spread over processes apart from others.
+    """
+    norms = []
+    for group in groups:
+        norm = torch.nn.utils.get_total_norm([p.grad for p in group if p.grad is not None])
+        norms.append(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+
+
+def _by_kind(parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """The parameters spread over processes, and the others."""
+    spread: list[Tensor] = [p for p in parameters if isinstance(p, DTensor)]
+    return spread, [p for p in parameters if not isinstance(p, DTensor)]
 
 
 def _shape(config: OptimConfig, step: int, total: int) -> float:

@@ -6,22 +6,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from boggers.data.corpus import training_documents
+from boggers.data.config import DataConfig
+from boggers.data.hub import materialise
 from boggers.data.lanes import Lanes
 from boggers.data.lines import cut_lines
 from boggers.data.sequences import Sequences
+from boggers.data.shards import total
 from boggers.data.split import Split, split
 from boggers.data.tokens import TokenCorpus, tokenise
+from boggers.data.vocabulary import tokenizer_for
 from boggers.data.windows import Batch, Windows
 from boggers.files import write_json
 from boggers.infer.score import score
 from boggers.model.architectures import Model, build_model
 from boggers.model.stream import StreamConfig
 from boggers.model.token import TokenConfig
+from boggers.parallel import ALONE, World, require_determinism
+from boggers.probe.diagnosis import diagnose
 from boggers.text.base import Tokenizer
-from boggers.text.config import build_tokenizer
 from boggers.text.store import load_tokenizer
 from boggers.train import checkpoint
 from boggers.train.average import WeightAverage
@@ -35,6 +39,7 @@ from boggers.train.objective import require_possible
 from boggers.train.observers import Validation
 from boggers.train.optim import Optimizer, make_optimizer
 from boggers.train.run import Run, RunConfig, choose_device
+from boggers.train.share import open_door, require_whole_batches
 from boggers.train.start import choose_start
 
 Validate = Callable[[Model], Validation]
@@ -53,6 +58,8 @@ class Prepared:
     split: Split
     rows: Windows | Sequences | Lanes
     model: Model
+    door: nn.Module
+    """The way to the model's weights for what needs them gathered; see `train.share`."""
     optimizer: Optimizer
     average: WeightAverage | None
     """The running average of the weights, if one is kept."""
@@ -68,6 +75,8 @@ class Prepared:
     """One sentence for every damaged checkpoint that was passed over."""
     replaced: str | None = None
     """Says so where generated text took the place of the corpus."""
+    world: World = ALONE
+    """The processes that train it together."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -82,13 +91,18 @@ class Prepared:
             return train.max_steps
         return train.max_epochs * self.steps_per_epoch
 
-    def batch(self, epoch: int, index: int) -> Batch:
-        """Batch `index` of an epoch (both from 0) on the run's device."""
+    def rows_of(self, index: int) -> int:
+        """Rows of batch `index` of an epoch, over all processes; the last may have fewer."""
+        size = self.config.rows_per_step
+        return min(size, len(self.rows) - index * size)
+
+    def batch(self, epoch: int, index: int, rows: slice = slice(None)) -> Batch:
+        """Batch `index` of an epoch (both from 0), or some rows of it, on the run's device."""
         seed, size = self.config.train.seed, self.config.rows_per_step
         if isinstance(self.rows, Windows):
-            batch = self.rows.batch(seed, epoch, index, size)
+            batch = self.rows.batch(seed, epoch, index, size, rows)
         else:
-            batch = self.rows.epoch_batch(seed, epoch, index, size)
+            batch = self.rows.epoch_batch(seed, epoch, index, size, rows)
         contexts, targets = batch.contexts.to(self.device), batch.targets.to(self.device)
         states = None
         if self.guidance is not None and batch.numbers is not None:
@@ -103,15 +117,21 @@ class Prepared:
     def _validate(self, model: Model) -> Validation:
         held_out = self.split.held_out
         measured = score(model, self.corpus.ids, held_out.start, held_out.stop)
-        held_bytes = int(self.corpus.byte_lengths[held_out.start : held_out.stop].sum())
+        found = diagnose(model, self.corpus.ids, held_out.start, held_out.stop)
+        held_bytes = total(self.corpus.byte_lengths, held_out.start, held_out.stop)
         return Validation(
             ce=measured.nats / measured.tokens,
             bits_per_byte=measured.nats / math.log(2.0) / held_bytes,
             tokens=measured.tokens,
+            diagnosis=None if found is None else found.verdict,
         )
 
 
-def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> Prepared:
+def prepare(
+    config: RunConfig,
+    progress: Callable[[int, int], None] | None = None,
+    world: World | None = None,
+) -> Prepared:
     """Build every part of the run that `config` describes, or continue the one it names.
 
     The run's folder is written only after everything has been built, so a mistake in the
@@ -120,32 +140,41 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     Args:
         config: the run; `train.resume` and `train.resume_checkpoint` say whether to continue.
         progress: told how far tokenising is.
+        world: the processes that train together, each of which calls this; itself if left out.
 
     Raises:
         UserError: a setting does not fit the text or the machine; the folder already holds a
             run; there is nothing to continue, or it does not fit this configuration.
     """
+    world = world or ALONE
     config = _with_memory(config)
     train = config.train
     require_possible(config.loss, config.architecture)
     context = getattr(config.model, "window_size", config.tokens_per_row)
-    config, replaced = with_text(config, context)
     require_fitting(config.graph, config.model)
-    device = choose_device(train.device)
-    start = choose_start(config)
-    tokenizer = (
-        build_tokenizer(config.text, training_documents(config.data))
-        if start.source is None
-        else load_tokenizer(start.source.tokenizer)
-    )
-    corpus = tokenise(config.data, tokenizer, progress)
+    require_whole_batches(config, world)
+    if config.parallel.deterministic:
+        require_determinism()
+    device = world.device(choose_device(train.device))
+    start = world.told(lambda: choose_start(config))
+    with world.one_first():
+        config, replaced = with_text(config, context)
+        config = dataclasses.replace(config, data=_fetched(config.data, progress))
+        tokenizer = (
+            tokenizer_for(config.text, config.data)
+            if start.source is None
+            else load_tokenizer(start.source.tokenizer)
+        )
+        corpus = tokenise(config.data, tokenizer, progress)
+    world.require_same("text and tokenizer", f"{corpus.key} {tokenizer.fingerprint}")
     parts, rows = _cut(config, corpus)
     initial = torch.Generator().manual_seed(train.seed)
-    model = build_model(config.model, tokenizer.vocab_size, initial).to(device)
-    guidance = make_guidance(config.loss, model, len(rows))
+    model = build_model(config.model, tokenizer.vocab_size, initial)
+    guidance = make_guidance(config.loss, model, rows, device)
+    door = open_door(model, world, config, device)
     optimizer = make_optimizer(model, config.optim)
     average = None if train.ema_decay is None else WeightAverage(model, train.ema_decay)
-    coupling = make_coupling(config, model, start.run, device)
+    coupling = make_coupling(config, model, start.run, device, world)
     origin = Origin(
         tokenizer=tokenizer.fingerprint,
         corpus=corpus.key,
@@ -158,6 +187,8 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     if start.checkpoint is not None:
         at = checkpoint.load(start.checkpoint, model, optimizer, origin, average, coupling)
         carried = checkpoint.load_carried(start.checkpoint, device)
+        # Every process has read it before one of them goes on and removes it.
+        world.meet()
     prepared = Prepared(
         config=_settled(config, start.run),
         run=start.run,
@@ -167,6 +198,7 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
         split=parts,
         rows=rows,
         model=model,
+        door=door,
         optimizer=optimizer,
         average=average,
         coupling=coupling,
@@ -176,9 +208,18 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
         guidance=guidance,
         damaged=start.damaged,
         replaced=replaced,
+        world=world,
     )
-    _write_folder(prepared)
+    world.told(lambda: _write_folder(prepared))
     return prepared
+
+
+def _fetched(data: DataConfig, progress: Callable[[int, int], None] | None) -> DataConfig:
+    """The same text; if it is one of the hub it is here now, and need not be fetched again."""
+    if data.dataset_source == "local":
+        return data
+    materialise(data, progress)
+    return dataclasses.replace(data, hf_refresh=False)
 
 
 def _cut(config: RunConfig, corpus: TokenCorpus) -> tuple[Split, Windows | Sequences | Lanes]:
@@ -231,7 +272,7 @@ def _write_folder(prepared: Prepared) -> None:
     write_json(
         run.data_file,
         {
-            "corpus": str(prepared.config.data.corpus),
+            "corpus": prepared.config.data.source,
             "key": corpus.key,
             "tokenizer": prepared.tokenizer.fingerprint,
             "tokens": len(corpus.ids),

@@ -75,6 +75,19 @@ class RecordConfig:
             )
 
     @property
+    def by_row(self) -> tuple[str, ...]:
+        """Flags of the records that look at every row of a batch."""
+        wanted = {
+            "--phase05-log-metrics": self.log_metrics,
+            "--phase05-batch-metrics-csv": self.batch_metrics_csv,
+            "--phase1-enable-per-head-tension": self.per_head_tension,
+            "--phase2-store-break-memory": self.store_break_memory,
+            "--metrics-fast-csv": self.metrics_fast_csv,
+            "--attractor-steps-metrics-csv": self.attractor_steps_metrics_csv,
+        }
+        return tuple(flag for flag, value in wanted.items() if value)
+
+    @property
     def per_batch(self) -> bool:
         """Whether every batch is recorded."""
         return self.log_metrics or self.batch_metrics_csv is not None or self.per_head_tension

@@ -22,7 +22,7 @@ class Records:
 
 
 def make_records(prepared: Prepared, tell: Tell) -> Records:
-    """Open every record of a run.
+    """Open every record of a run, in the first of its processes.
 
     Args:
         prepared: the run.
@@ -33,6 +33,8 @@ def make_records(prepared: Prepared, tell: Tell) -> Records:
     """
     record, folder = prepared.config.record, prepared.run.folder
     epochs = EpochRecords(prepared)
+    if not prepared.world.is_first:
+        return Records((), (), epochs)
     observers: list[Observer] = [epochs]
     recorders: list[Recorder] = [epochs]
     if record.per_batch:
@@ -51,7 +53,10 @@ def make_records(prepared: Prepared, tell: Tell) -> Records:
         observers.append(debug)
         recorders.append(debug)
     if record.epoch_prompt_tokens is not None:
-        observers.append(EpochPrompts(prepared, record.epoch_prompt_tokens))
+        if prepared.world.size > 1 and prepared.config.parallel.strategy == "fsdp":
+            tell("No texts after epochs: --strategy fsdp spreads the model over processes.")
+        else:
+            observers.append(EpochPrompts(prepared, record.epoch_prompt_tokens))
     if record.tensorboard:
         observers.append(TensorBoard(folder))
     if record.wandb_project is not None:

@@ -22,6 +22,7 @@ from boggers.train.objective import LossConfig
 from boggers.train.optim import OptimConfig
 from boggers.train.precision import Precision
 from boggers.train.record_config import RecordConfig
+from boggers.train.share_config import ParallelConfig
 from boggers.train.typed_json import from_json, to_json
 
 
@@ -42,11 +43,11 @@ class TrainConfig:
     """Passes over the training text in all, at least 1."""
 
     batch_size: Annotated[int, tyro.conf.arg(aliases=("--trajectory-batch-size",))] = 64
-    """Windows, or sequences of a stream, per optimiser step, at least 1."""
+    """Windows, or sequences of a stream, per optimiser step, over all processes; at least 1."""
 
     batch_tokens: int | None = None
-    """Predicted tokens per optimiser step; overrides the batch size. A window predicts one token,
-    a sequence as many as it is long."""
+    """Predicted tokens per optimiser step, over all processes; overrides the batch size. A window
+    predicts one token, a sequence as many as it is long."""
 
     device: str = "auto"
     """auto (CUDA if there is one, else the processor), cpu, cuda, cuda:1, mps."""
@@ -121,6 +122,7 @@ class RunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     record: RecordConfig = field(default_factory=RecordConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     graph: GraphConfig = field(default_factory=GraphConfig)
 
     def __post_init__(self) -> None:

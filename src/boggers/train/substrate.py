@@ -41,9 +41,18 @@ class GraphCoupling:
         model: whose options the controls change and whose bonus the memory writes.
         run: the folder that keeps the graph.
         device: where the memory lives.
+        speaks: whether this process keeps the database and calls the webhook.
     """
 
-    def __init__(self, config: GraphConfig, model: Model, run: Run, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: GraphConfig,
+        model: Model,
+        run: Run,
+        device: torch.device,
+        *,
+        speaks: bool = True,
+    ) -> None:
         self.config = config
         self.model = model
         self.memory: TokenMemory | None = None
@@ -51,7 +60,7 @@ class GraphCoupling:
         if config.use_goat_memory:
             self.memory = TokenMemory(model.vocab_size, memory_rule(config), device)
         if config.use_substrate:
-            self.substrate = Substrate(config, run.folder / DATABASE)
+            self.substrate = Substrate(config, run.folder / DATABASE if speaks else None)
 
     def before_step(self) -> float:
         if self.substrate is None:
@@ -133,15 +142,16 @@ class Substrate:
 
     Args:
         config: thresholds and gains.
-        path: the database; a run that begins there starts with TS-Core's four nodes.
+        path: the database; a run that begins there starts with TS-Core's four nodes. None: kept
+            and told by another process, this one only feels.
     """
 
-    def __init__(self, config: GraphConfig, path: Path) -> None:
+    def __init__(self, config: GraphConfig, path: Path | None) -> None:
         self.config = config
         self.path = path
         self.waiting: Tensor | None = None
         self.feedback = Feedback(gains_of(config))
-        self.webhook = webhook_of(config)
+        self.webhook = None if path is None else webhook_of(config)
         self.node = self._attached(bootstrap())
         self._store: GraphStore | None = None
 
@@ -152,8 +162,8 @@ class Substrate:
         felt = self.node.feel(float(self.waiting))
         self.waiting = None
         self.feedback.look(self.node.graph)
-        if felt.fired:
-            self._opened().save(
+        if felt.fired and self.path is not None:
+            self._opened(self.path).save(
                 self.node.graph, language=felt.language_tension, evolved=felt.evolved
             )
 
@@ -185,7 +195,7 @@ class Substrate:
             lost = delivery.failed + delivery.dropped
             if lost:
                 said.append(
-                    f"The webhook {self.webhook.url} missed {lost} of {lost + delivery.sent} "
+                    f"The webhook {self.webhook.host} missed {lost} of {lost + delivery.sent} "
                     "events: it was too slow, refused them, or was not there."
                 )
         if self._store is not None:
@@ -203,10 +213,10 @@ class Substrate:
             attach=attach,
         )
 
-    def _opened(self) -> GraphStore:
+    def _opened(self, path: Path) -> GraphStore:
         """The database; made with the run's folder, so that a mistake leaves nothing behind."""
         if self._store is None:
-            self._store = GraphStore(self.path, durable=False)
+            self._store = GraphStore(path, durable=False)
         return self._store
 
 

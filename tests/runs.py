@@ -24,6 +24,9 @@ STREAM = StreamConfig(
     num_waves=2,
     phrase_rows=64,
     phrase_width=8,
+    succession_orders=2,
+    succession_slots=64,
+    recency=True,
 )
 WINDOW = WindowConfig(
     state_dim=16, num_waves=2, window_size=4, num_dynamics_steps=2, memory_patterns=12

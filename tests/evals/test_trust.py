@@ -269,19 +269,21 @@ def test_writing_is_judged_by_its_words() -> None:
 def test_a_full_report_has_everything_and_is_json(any_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(any_run, tmp_path / "run")
     heard: list[str] = []
-    cycle: list[float] = []
-
-    def graph(tensions: Any) -> dict[str, int]:
-        cycle.extend(tensions)
-        return {"ts_ticks": 11}
-
     report = evaluate(
-        run, samples=3, wave_cycle=graph, told=lambda what, done, total: heard.append(what)
+        run, samples=3, max_ticks=11, told=lambda what, done, total: heard.append(what)
     )
     kept = json.loads((run / "eval.json").read_text(), parse_constant=lambda name: 1 / 0)
     assert kept == report.to_json()
-    assert kept["wave_cycle"] == {"ts_ticks": 11}
-    assert len(cycle) == -(-report.val_tokens // 64)
+    assert set(kept["wave_cycle"]) >= {
+        "ts_tension_before",
+        "ts_tension_after",
+        "ts_ticks",
+        "mean_lang_tension",
+        "evolve_count",
+    }
+    assert kept["wave_cycle"]["ts_ticks"] <= 11
+    assert kept["wave_cycle"]["bpb_before"] == kept["wave_cycle"]["bpb_after"]
+    assert kept["wave_cycle"]["bpb_before"] == pytest.approx(report.val_bpb, rel=1e-6)
     assert kept["base"] == kept["post"]
     assert set(kept["base"]) >= {
         "val_ppl",
@@ -304,7 +306,15 @@ def test_a_full_report_has_everything_and_is_json(any_run: Path, tmp_path: Path)
     margin = report.baselines["trigram"].bpb - report.val_bpb
     assert report.trigram_margin.value == pytest.approx(margin, rel=1e-9)
     said = render(report)
-    for word in ("Attractors", "Stability", "Timescales", "AUROC", "known by heart", "95 %"):
+    for word in (
+        "Attractors",
+        "Stability",
+        "Timescales",
+        "AUROC",
+        "known by heart",
+        "95 %",
+        "wave cycle",
+    ):
         assert word in said
     for what in ("predicting", "writing samples", "silencing timescales"):
         assert what in heard

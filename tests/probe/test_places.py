@@ -50,9 +50,14 @@ def stream_of(memory: str, **changes: object) -> StreamModel:
     return model
 
 
+@pytest.mark.parametrize("bonus", [None, "hold", "additive"])
 @pytest.mark.parametrize("config", [STREAM, WINDOW], ids=["stream", "window"])
-def test_a_place_settles_as_it_did_in_its_text(config: StreamConfig | WindowConfig) -> None:
-    model = random_model(config)
+def test_a_place_settles_as_it_did_in_its_text(
+    config: StreamConfig | WindowConfig, bonus: str | None
+) -> None:
+    model = random_model(dataclasses.replace(config, token_bonus=bonus))
+    if model.bonus is not None:
+        model.bonus.write(torch.rand(50, generator=noise()))
     whole = torch.cat([part.logits for part in predictions(model, IDS, 1, len(IDS))])
     places = places_in(model, IDS, AT)
     expected = whole[torch.tensor(AT) - 1]
@@ -141,6 +146,10 @@ def test_a_prediction_is_the_sum_of_its_patterns(memory: str) -> None:
     scale = (state.square().mean(dim=-1, keepdim=True) + torch.finfo(state.dtype).eps).rsqrt()
     carried = (place.proposal * scale) @ model.embedding.t()
     torch.testing.assert_close(found.rest, carried[0, 0], rtol=1e-3, atol=1e-3)
+    # What the text suggests is told apart from what the state says.
+    assert found.suggested.abs().max() > 0.1
+    whole = found.rest + found.suggested + found.by_pattern.sum(dim=0)
+    torch.testing.assert_close(whole, expected, rtol=1e-4, atol=1e-4)
     strongest = found.strongest(int(found.logits.argmax()), 4)
     assert [abs(nats) for _, nats in strongest] == sorted(
         (abs(nats) for _, nats in strongest), reverse=True
@@ -280,7 +289,9 @@ def test_a_silenced_band_costs_what_zeroed_channels_cost() -> None:
     whole = score(model, IDS, 100, 300).nats
     found = knock_out(model, IDS, 100, 300, n_bytes=200)
     assert score(model, IDS, 100, 300).nats == whole
-    assert sum(loss.channels for loss in found) == pytest.approx(1.0)
+    assert sum(loss.channels or 0.0 for loss in found) == pytest.approx(1.0)
+    words = {loss.band: loss for loss in found if loss.channels is None}
+    assert set(words) == {"what followed before", "what was said lately"}
     with torch.no_grad():
         for stage in model.stages:
             spans = 1 / torch.nn.functional.softplus(stage.coupling.speed)
@@ -289,6 +300,13 @@ def test_a_silenced_band_costs_what_zeroed_channels_cost() -> None:
     assert found[0].band == "under 3 tokens"
     assert found[0].bits_per_byte == pytest.approx(bits, rel=1e-9)
     assert bits != 0.0
+    # A memory of words that is silenced is one that the model does not have.
+    model = stream_of("recall")
+    model.text_memory.recency = None
+    bits = (score(model, IDS, 100, 300).nats - whole) / math.log(2) / 200
+    assert words["what was said lately"].bits_per_byte == pytest.approx(bits, rel=1e-9)
+    assert bits != 0.0
+    assert words["what followed before"].bits_per_byte not in (0.0, bits)
 
 
 def test_distances_of_a_window_are_silenced_one_by_one() -> None:

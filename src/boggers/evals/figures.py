@@ -8,6 +8,7 @@ from typing import Any
 
 from boggers.data.split import MINIMUM_WINDOWS
 from boggers.evals.bootstrap import Interval
+from boggers.evals.coupled import CycleReport
 from boggers.evals.inside import Inside
 from boggers.evals.leaks import Leak, Overlap
 from boggers.probe.diagnosis import Diagnosis
@@ -69,8 +70,10 @@ class Report:
     """What the full report holds besides."""
     checkpoint: str
     config: RunConfig
-    wave_cycle: Mapping[str, Any] | None = None
-    """What a graph came to that felt the run's tensions, where one was asked."""
+    wave_cycle: CycleReport | None = None
+    """What a living graph came to that felt the run, and whether the run stayed what it was."""
+    no_cycle: str | None = None
+    """Why there is none, where one would be expected."""
 
     def to_json(self) -> dict[str, Any]:
         """The report as a JSON object; with the original's keys, base, post and config, besides.
@@ -81,8 +84,12 @@ class Report:
         value: dict[str, Any] = plain({**mine, "config": self.config.to_json()})
         base = self._base()
         value["base"] = plain(base)
-        # A cycle moves the graph and not the weights, so the figures after it are the same.
-        value["post"] = None if self.wave_cycle is None else plain(base)
+        cycle = self.wave_cycle
+        if cycle is not None:
+            value["wave_cycle"] = {**value["wave_cycle"].pop("cycle"), **value["wave_cycle"]}
+        # A sound cycle has been seen to leave weights and predictions exactly as they were, so the
+        # figures after it are the same.
+        value["post"] = plain(base) if cycle is not None and cycle.sound else None
         return value
 
     def _base(self) -> dict[str, Any]:

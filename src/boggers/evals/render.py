@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from boggers.evals.bootstrap import Interval
+from boggers.evals.coupled import render_cycle
 from boggers.evals.figures import Report, perplexity
 from boggers.evals.generation import Writing
 from boggers.evals.inside import Inside
 from boggers.evals.uncertainty import Uncertainty
+from boggers.probe.timescales import Loss
 
 Row = tuple[str, ...]
 
@@ -80,8 +82,10 @@ def _settling(report: Report) -> str:
             f"{found.sentence} (likeness {found.likeness:.2f}, next move {found.ratio:.2f} of the "
             f"last, turn {found.turn:+.2f})."
         )
-    for name, value in (report.wave_cycle or {}).items():
-        lines.append(f"wave cycle: {name} {value}")
+    if report.wave_cycle is not None:
+        lines.append(render_cycle(report.wave_cycle))
+    elif report.no_cycle is not None:
+        lines.append(report.no_cycle)
     return "\n".join(lines)
 
 
@@ -120,11 +124,14 @@ def _inside(inside: Inside) -> list[str]:
     if inside.timescales:
         rows: list[Row] = [("silenced", "share", "bits per byte lost")]
         rows += [
-            (loss.band, f"{100 * loss.channels:.0f} %", f"{loss.bits_per_byte:+.4f}")
-            for loss in inside.timescales
+            (loss.band, _share(loss), f"{loss.bits_per_byte:+.4f}") for loss in inside.timescales
         ]
         parts.append(f"Timescales:\n{table(rows)}")
     return [*parts, *inside.silent]
+
+
+def _share(loss: Loss) -> str:
+    return "" if loss.channels is None else f"{100 * loss.channels:.0f} %"
 
 
 def writing_rows(written: Writing, truth: Writing) -> list[Row]:

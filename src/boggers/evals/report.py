@@ -1,7 +1,8 @@
 """One measurement of a run: its held-out numbers beside those of counting, and its inside."""
 
+import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from boggers.data.config import DataConfig
 from boggers.data.tokens import tokenise
 from boggers.errors import UserError
 from boggers.evals.bootstrap import ratio
+from boggers.evals.coupled import evaluate_cycle
 from boggers.evals.figures import Baseline as Baseline
 from boggers.evals.figures import Report as Report
 from boggers.evals.figures import perplexity
@@ -20,7 +22,7 @@ from boggers.evals.generation import SAMPLES
 from boggers.evals.inside import HeldOutText, look_inside
 from boggers.evals.leaks import check_split, overlap, reads_ahead, trained_on
 from boggers.evals.ngram import KneserNey, Unigram, bits_per_byte
-from boggers.evals.tokens import TokenTable, measure
+from boggers.evals.tokens import measure
 from boggers.files import read_json, write_json
 from boggers.infer.engine import Engine, find_checkpoint
 from boggers.model.architectures import Model
@@ -32,14 +34,8 @@ from boggers.train.run import Run
 EVALUATION = "eval.json"
 
 CONTRAST_PLACES = 256
-TENSIONS = 64
-"""Tokens whose mean tension is one number for a wave cycle."""
-
 Told = Callable[[str, int | None, int | None], None]
 """Hears what is being done, and how much of how much if that is known."""
-
-WaveCycle = Callable[[Sequence[float]], Mapping[str, Any]]
-"""Lets a graph feel the tensions of a run and says what it came to, as the report shows it."""
 
 
 def evaluate(
@@ -51,7 +47,7 @@ def evaluate(
     device: str = "cpu",
     full: bool = True,
     samples: int = SAMPLES,
-    wave_cycle: WaveCycle | None = None,
+    max_ticks: int | None = None,
     told: Told | None = None,
 ) -> Report:
     """Measure the newest checkpoint of a run.
@@ -69,7 +65,8 @@ def evaluate(
         device: where to compute.
         full: look inside as well: samples, uncertainty, attractors, patterns, timescales.
         samples: continuations that a full report writes, at least 1.
-        wave_cycle: a graph that is to feel the run's tensions.
+        max_ticks: ticks after which the wave cycle of a living graph that felt the run ends at the
+            latest; None = no cycle is run.
         told: hears how far it is.
 
     Raises:
@@ -85,7 +82,10 @@ def evaluate(
     )
     say("reading the text", None, None)
     text = held_out_text(run, engine, corpus)
-    report = _measure(engine, run, text, corpus, full, samples, wave_cycle, say)
+    report = _measure(engine, run, text, corpus, full, samples, say)
+    if max_ticks is not None:
+        say("running the wave cycle", None, None)
+        report = _with_cycle(report, run, max_ticks, device)
     usual = corpus is None and relax_steps is None and relax_tolerance is None
     if usual and (full or not _is_fuller(run.folder / EVALUATION, report)):
         write_json(run.folder / EVALUATION, report.to_json())
@@ -133,7 +133,6 @@ def _measure(
     corpus: str | None,
     full: bool,
     samples: int,
-    wave_cycle: WaveCycle | None,
     say: Told,
 ) -> Report:
     model, ids, start, stop = engine.model, text.ids, text.start, text.stop
@@ -190,7 +189,6 @@ def _measure(
         inside=inside,
         checkpoint=checkpoint.name,
         config=run.load_config(),
-        wave_cycle=None if wave_cycle is None else wave_cycle(_tensions(table)),
     )
 
 
@@ -219,12 +217,13 @@ def _contrast(model: Model, ids: NDArray[Any], start: int, stop: int) -> float |
     return float(trajectory_contrast(path, chosen))
 
 
-def _tensions(table: TokenTable) -> list[float]:
-    """Mean tensions of neighbouring tokens, in order."""
-    return [
-        float(table.tension[first : first + TENSIONS].mean())
-        for first in range(0, len(table), TENSIONS)
-    ]
+def _with_cycle(report: Report, run: Run, max_ticks: int, device: str) -> Report:
+    """The report with a wave cycle beside the run on its own held-out text, or why without."""
+    try:
+        cycle = evaluate_cycle(run.folder, max_ticks=max_ticks, device=device)
+    except UserError as reason:
+        return dataclasses.replace(report, no_cycle=f"No wave cycle was run: {reason}")
+    return dataclasses.replace(report, wave_cycle=cycle)
 
 
 def _is_fuller(path: Path, report: Report) -> bool:

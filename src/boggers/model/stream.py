@@ -245,7 +245,7 @@ class StreamModel(nn.Module):
         if self.phrases is not None:
             states = states + self.phrases(tokens, past.heard.latest[:, -1:])
         states = drop(states, self.config.embedding_dropout, generator, training=self.training)
-        held = self._held(states, tokens)
+        held = self.held(states, tokens)
         pasts: list[Past] = []
         settled: list[Settling] = []
         each = _pasts_per_stage(taken)
@@ -304,13 +304,18 @@ class StreamModel(nn.Module):
         """What the states alone say of the token after each position, as logits."""
         return F.linear(unit_rms(states), self.embedding)
 
-    def slopes(self) -> list[Slope]:
-        """What the positions of each stage settle in; empty without energies."""
-        slopes = (self._slope(stage) for stage in self._stages())
+    def slopes(self, held: Memory | None = None) -> list[Slope]:
+        """What the positions of each stage settle in; empty without energies.
+
+        Args:
+            held: the landscape's term for what is remembered of particular tokens, see `held`.
+        """
+        slopes = (self._slope(stage, [held]) for stage in self._stages())
         return [slope for slope in slopes if slope is not None]
 
-    def _held(self, states: Stream, tokens: Text) -> HoldWell | Tensor | None:
-        """What is remembered of these tokens: a term of the landscape, or a push of (B, T, 1)."""
+    def held(self, states: Stream, tokens: Text) -> HoldWell | Tensor | None:
+        """What is remembered of these tokens, whose settling begins at these states: a term of the
+        landscape, or a push of (B, T, 1), or nothing."""
         if self.bonus is None:
             return None
         strength = self.bonus.of(tokens)

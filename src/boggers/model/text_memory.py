@@ -100,9 +100,9 @@ class TextMemory(nn.Module):
             logits = self.succession.add(logits, unit, named, embedding)
         if self.recency is not None:
             counts = self.recency.after(tokens, before.counts)
-            if places < tokens.shape[1] or places == 1:  # at most one, the last
+            if places == 1:  # the last
                 logits = self.recency.add_now(logits, unit, counts)
-            else:
+            elif places:
                 known = None if fresh else before.counts
                 logits = self.recency.add(logits, unit, tokens, known)
         text = torch.cat([before.latest, tokens], dim=1)

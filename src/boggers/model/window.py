@@ -132,7 +132,7 @@ class WindowModel(nn.Module):
             steps = self.config.num_dynamics_steps
         return relax(
             state,
-            self._remembering(
+            self.remembering(
                 self.system(nudge=nudge, tolerance=tolerance, bias=bias), embedded, contexts
             ),
             steps=steps,
@@ -210,8 +210,8 @@ class WindowModel(nn.Module):
             freeze=self._freeze(),
         )
 
-    def _remembering(self, system: System, embedded: State, contexts: Tokens) -> System:
-        """The physics with what is remembered of these tokens."""
+    def remembering(self, system: System, embedded: State, contexts: Tokens) -> System:
+        """The physics with what is remembered of these tokens, embedded so."""
         if self.bonus is None:
             return system
         strength = self.bonus.of(contexts)

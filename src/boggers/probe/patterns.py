@@ -42,18 +42,21 @@ STRETCHES, LENGTH = 16, 512
 class Pull:
     """What the patterns of the last energy did to one prediction, exactly.
 
-        logits = rest + Σ_m by_pattern_m
+        logits = rest + suggested + Σ_m by_pattern_m
 
     Attributes:
         by_pattern: (M, V), what each pattern adds to the logits, the state's length held at what
             it came to be.
-        rest: (V,), everything else: what the position carried and felt.
+        rest: (V,), everything else in the state: what the position carried and felt.
+        suggested: (V,), what the text's own words add besides the state (see `model.text_memory`),
+            their weights held at what they came to be; 0 where nothing is remembered of them.
         logits: (V,).
         awake: (M,), how strongly each pattern answers the state.
     """
 
     by_pattern: Float[Tensor, "M V"]
     rest: Float[Tensor, " V"]
+    suggested: Float[Tensor, " V"]
     logits: Float[Tensor, " V"]
     awake: Float[Tensor, " M"]
 
@@ -204,8 +207,9 @@ def _pull_of_stream(place: StreamPlaces) -> Pull:
     # Read at the length that the state came to have.
     scale = state.square().mean(dim=-1, keepdim=True).add(torch.finfo(state.dtype).eps).rsqrt()
     by_pattern = F.linear(moves * scale, place.model.embedding)[0]
-    logits = place.read(state)[0]
-    return Pull(by_pattern, logits - by_pattern.sum(dim=0), logits, awake[0])
+    logits, alone = place.read(state)[0], place.model.read(state)[0, 0]
+    rest = alone - by_pattern.sum(dim=0)
+    return Pull(by_pattern, rest, logits - alone, logits, awake[0])
 
 
 def _pull_of_window(place: WindowPlaces) -> Pull:
@@ -235,7 +239,8 @@ def _pull_of_window(place: WindowPlaces) -> Pull:
     _require_close(moved, state)
     by_pattern = _read_parts(model, moves, state)
     logits = place.read(state)[0]
-    return Pull(by_pattern, logits - by_pattern.sum(dim=0), logits, answer[0].amax(dim=0))
+    rest = logits - by_pattern.sum(dim=0)
+    return Pull(by_pattern, rest, torch.zeros_like(logits), logits, answer[0].amax(dim=0))
 
 
 def window_overlaps(memory: PatternMemory, state: State) -> tuple[Tensor, Tensor]:
@@ -272,7 +277,8 @@ def _awake(model: Model, ids: NDArray[Any], first: int, last: int) -> list[tuple
     device = model.embedding.device
     if isinstance(model, StreamModel):
         tokens = torch.from_numpy(ids[first : last - 1].astype(np.int64)).to(device)
-        settled = model(tokens[None], generator=breaking_noise(device)).settled[-1]
+        noise = breaking_noise(device)
+        settled = model(tokens[None], generator=noise, reads="none").settled[-1]
         memory = model.slopes()[-1].terms[0]
         groups = settled.proposal[0][:, None].split(32)
         answers = torch.cat([parts(memory, some)[1] for some in groups])

@@ -14,6 +14,7 @@ from torch import Tensor
 from boggers.dynamics.relax import System, relax
 from boggers.dynamics.settle import Slope, settle
 from boggers.errors import UserError
+from boggers.field.bonus import HoldWell
 from boggers.field.causal import Past
 from boggers.infer.noise import breaking_noise
 from boggers.infer.score import STRETCH
@@ -62,7 +63,7 @@ class Places(ABC):
 
     @abstractmethod
     def read(self, state: State) -> Logits:
-        """Logits of the token after every place."""
+        """Logits of the token after every place, with what its text suggests besides the state."""
 
     @abstractmethod
     def repeat(self, times: int) -> "Places":
@@ -117,7 +118,7 @@ class WindowPlaces(Places):
         self.model = model
         self.contexts = contexts
         self.start = model.embed(contexts).detach()
-        self.system = model.system()
+        self.system = model.remembering(model.system(), self.start, contexts)
         self.smooth = dataclasses.replace(self.system, breaks=None, rest=None)
 
     def settle(self, start: State) -> tuple[State, ...]:
@@ -160,12 +161,13 @@ class _Carried:
 
     stage: Stage
     pasts: tuple[Past, ...]
+    push: Tensor | None
 
     def __call__(self, state: State, step: int) -> State:
         felt: State
         felt, _ = self.stage.coupling(state, self.pasts[step])
         share = 1.0 if self.stage.metric is None else self.stage.metric.share(step)
-        return felt * share
+        return felt * share if self.push is None else felt * share + self.push
 
 
 class StreamPlaces(Places):
@@ -183,15 +185,17 @@ class StreamPlaces(Places):
         self.past = past
         self.steps = model.config.num_dynamics_steps
         noise = breaking_noise(tokens.device)
-        reading = model(tokens[:, None], state=past, generator=noise, keep_path=True)
+        reading = model(tokens[:, None], state=past, generator=noise, keep_path=True, reads="none")
         path = reading.settled[0].path
         assert path is not None
         self.start = path[0].detach()
         self.proposal = reading.settled[-1].proposal.detach()
-        self.slopes: list[Slope] = model.slopes()
+        held = model.held(self.start, tokens[:, None])
+        self.slopes: list[Slope] = model.slopes(held if isinstance(held, HoldWell) else None)
+        push = held if isinstance(held, Tensor) else None
         stages = [stage for stage in model.stages if isinstance(stage, Stage)]
         self.felt = [
-            _Carried(stage, past.pasts[number * self.steps : (number + 1) * self.steps])
+            _Carried(stage, past.pasts[number * self.steps : (number + 1) * self.steps], push)
             for number, stage in enumerate(stages)
         ]
 
@@ -240,8 +244,8 @@ class StreamPlaces(Places):
         return self.slopes[-1].energy(state, self.proposal)[:, 0]
 
     def read(self, state: State) -> Logits:
-        # What the text itself suggests belongs to the prediction, as in every other reading.
-        return self.model.read_text(state, self.tokens[:, None], self.past)[0][:, 0]
+        logits, _ = self.model.read_text(state, self.tokens[:, None], self.past)
+        return logits[:, 0]
 
     def repeat(self, times: int) -> "StreamPlaces":
         rows = [row for row in range(len(self.tokens)) for _ in range(times)]

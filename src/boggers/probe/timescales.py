@@ -1,4 +1,4 @@
-"""What a model would lose without a part of its past: timescales silenced one by one."""
+"""What a model would lose without a part of its past: each silenced by itself."""
 
 import dataclasses
 import math
@@ -24,6 +24,9 @@ from boggers.model.window import WindowModel
 EDGES = (3.0, 10.0, 30.0, 100.0, 300.0)
 """Where a stream's bands of time constants meet, in tokens."""
 
+WORDS = {"succession": "what followed before", "recency": "what was said lately"}
+"""Memories of the text's own words, see `model.text_memory`."""
+
 WINDOWS = 512
 
 
@@ -32,13 +35,15 @@ class Loss:
     """What silencing one band costs.
 
     Attributes:
-        band: what was silenced: a range of time constants, or a distance in the window.
-        channels: share of all channels (stream) or of all pairs of positions (window).
+        band: what was silenced: a range of time constants, a memory of the text's own words, or a
+            distance in the window.
+        channels: share of all channels (stream) or of all pairs of positions (window); None for a
+            memory of words, which has no channels.
         bits_per_byte: how many more the text takes without it; below 0 it was in the way.
     """
 
     band: str
-    channels: float
+    channels: float | None
     bits_per_byte: float
 
 
@@ -46,7 +51,9 @@ def knock_out(model: Model, ids: NDArray[Any], start: int, stop: int, n_bytes: i
     """Bits lost on ids[start:stop] by every band of timescales, the fastest first.
 
     A stream's channels are banded by their time constants at rest, 1/softplus(α), over all its
-    stages; a silenced channel is felt as zero, exactly, as what is felt is a sum over channels. A
+    stages; a silenced channel is felt as zero, exactly, as what is felt is a sum over channels.
+    Where a stream also remembers its text word for word, what followed before and what was said
+    lately are silenced too, each by itself: their suggestions are not added to the logits. A
     window's positions are cut off from those at one distance, a pair at a time, in every coupling
     by distance or by wave; what the readout sees of the positions themselves stays.
 
@@ -79,7 +86,24 @@ def _of_stream(
         band = f"{low:g}–{high:g} tokens" if math.isfinite(high) else f"over {low:g} tokens"
         band = f"under {high:g} tokens" if low == 0.0 else band
         found.append(Loss(band, share, (nats - whole) / math.log(2.0) / n_bytes))
+    for name, band in WORDS.items():
+        if getattr(model.text_memory, name) is None:
+            continue
+        with _without(model, name):
+            nats = score(model, ids, start, stop).nats
+        found.append(Loss(band, None, (nats - whole) / math.log(2.0) / n_bytes))
     return found
+
+
+@contextmanager
+def _without(model: StreamModel, name: str) -> Iterator[None]:
+    """Let one memory of words suggest nothing."""
+    kept = getattr(model.text_memory, name)
+    try:
+        setattr(model.text_memory, name, None)
+        yield
+    finally:
+        setattr(model.text_memory, name, kept)
 
 
 @contextmanager
@@ -140,9 +164,10 @@ def _nats_without(
         before = (places[:, None] + np.arange(-window, 0)).clip(0)
         contexts = torch.from_numpy(ids[before].astype(np.int64)).to(device)
         targets = torch.from_numpy(ids[places].astype(np.int64)).to(device)
+        begun = model.embed(contexts)
         state = relax(
-            model.embed(contexts),
-            system,
+            begun,
+            model.remembering(system, begun, contexts),
             steps=model.config.num_dynamics_steps,
             generator=breaking_noise(device),
             keep_curves=False,

@@ -1,5 +1,6 @@
 """One measurement of a run: its held-out numbers beside those of counting, and its inside."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boggers.data.windows import Windows
@@ -9,11 +9,15 @@ from boggers.errors import UserError
 
 
 def starts(windows: Windows, epoch: int, size: int, rank: int = 0, world: int = 1) -> list[int]:
-    """Where the windows of an epoch begin, for ids that are their own positions."""
+    """Where the windows of an epoch begin, for ids that are their own positions.
+
+    Of several readers each takes every batch's rows from its own share of them.
+    """
+    own = slice(size * rank // world, size * (rank + 1) // world)
     return [
         int(start)
-        for index in range(windows.batches(size, rank, world))
-        for start in windows.batch(1, epoch, index, size, rank, world).contexts[:, 0]
+        for index in range(windows.batches(size))
+        for start in windows.batch(1, epoch, index, size, own).contexts[:, 0]
     ]
 
 
@@ -29,6 +33,7 @@ def test_a_window_is_w_tokens_and_the_next() -> None:
     assert spans.max() < 6300
 
 
+@settings(deadline=None)
 @given(
     st.integers(2, 200),
     st.integers(1, 20),
@@ -46,7 +51,6 @@ def test_an_epoch_has_every_window_once(
     assert sorted(start for share in shares for start in share) == list(
         range(10, 10 + length - window)
     )
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_any_batch_is_found_at_once() -> None:

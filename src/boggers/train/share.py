@@ -143,16 +143,32 @@ def validated(door: nn.Module, world: World, validate: Callable[[Model], T]) -> 
     """What the first process measures, in every process; the model is in evaluation mode.
 
     Where each process has the whole model the others wait. With FSDP all take part, since weights
-    are gathered from all of them.
+    are gathered from all of them: for the measurement each process has them whole, a quarter of
+    what training keeps, since diagnoses look into a model stage by stage.
     """
     if not _is_spread(door):
         inner = door if isinstance(door, Door) else cast("Door", door.module)
         return world.told(lambda: validate(inner.model))
-    with torch.no_grad():
+    with torch.no_grad(), _gathered(door):
         found: T = door(validate)
-    # What was gathered stays where no gradient follows; it would be taken for the next weights.
-    cast("FSDPModule", door).reshard()
     return world.told(lambda: found)
+
+
+@contextmanager
+def _gathered(door: nn.Module) -> Iterator[None]:
+    """Inside the block every process has all weights; after it each its share, however it ends."""
+    from torch.distributed.fsdp import FSDPModule
+
+    spread = [module for module in door.modules() if isinstance(module, FSDPModule)]
+    for module in spread:
+        module.set_reshard_after_forward(False, recurse=False)
+        module.unshard()
+    try:
+        yield
+    finally:  # what stayed gathered would be taken for the weights of the next step
+        for module in spread:
+            module.reshard()
+            module.set_reshard_after_forward(module is not door, recurse=False)
 
 
 class Adding:

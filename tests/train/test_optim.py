@@ -256,3 +256,6 @@ def test_tables_are_decayed_at_a_rate_of_their_own() -> None:
     assert torch.equal(tables_kept.embedding, torch.ones(3, 2))
     assert torch.equal(tables_kept.phrase_table, torch.ones(3, 2))
     assert torch.equal(tables_kept.matrix, both.matrix)
+    phrases_decay = after(embedding_decay=0.0, phrase_decay=0.5)
+    assert torch.equal(phrases_decay.embedding, torch.ones(3, 2))
+    assert torch.equal(phrases_decay.phrase_table, both.phrase_table)

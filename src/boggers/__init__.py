@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from boggers.model.stream import StreamConfig as StreamConfig
     from boggers.model.stream import StreamModel as StreamModel
     from boggers.model.stream import StreamState as StreamState
+    from boggers.model.token import TokenConfig as TokenConfig
+    from boggers.model.token import TokenModel as TokenModel
     from boggers.model.window import WindowConfig as WindowConfig
     from boggers.model.window import WindowModel as WindowModel
     from boggers.recipes import RECIPES as RECIPES
@@ -37,6 +39,8 @@ _HOMES = {
     "StreamConfig": "boggers.model.stream",
     "StreamModel": "boggers.model.stream",
     "StreamState": "boggers.model.stream",
+    "TokenConfig": "boggers.model.token",
+    "TokenModel": "boggers.model.token",
     "WindowConfig": "boggers.model.window",
     "WindowModel": "boggers.model.window",
     "evaluate": "boggers.evals.report",

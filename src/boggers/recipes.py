@@ -13,6 +13,7 @@ from boggers.errors import UserError
 from boggers.model.stream import StreamConfig
 from boggers.model.window import WindowConfig
 from boggers.text.config import TextConfig
+from boggers.train.objective import LossConfig
 from boggers.train.optim import OptimConfig
 from boggers.train.run import RunConfig, TrainConfig
 
@@ -132,6 +133,73 @@ def stream_large() -> RunConfig:
     )
 
 
+def a1() -> RunConfig:
+    """The original's first recipe, ten epochs of a slice of stories; give it --corpus.
+
+    Its physics are the original's but for the breaks, which threw every window at every step.
+    """
+    return RunConfig(
+        model=_original_window(state_dim=128, num_waves=4, window_size=8, steps=32),
+        text=TextConfig(tokenizer="tiktoken", vocab_cap=8192),
+        data=DataConfig(val_fraction=0.1),
+        loss=LossConfig(loss_mode="trajectory"),
+        optim=OptimConfig(lr=1e-3, grad_clip=1.0, lr_decay_every=5, lr_gamma=0.8),
+        train=TrainConfig(max_epochs=10, batch_size=64, save_every=500),
+    )
+
+
+def a1b() -> RunConfig:
+    """The original's first recipe for three epochs: a quick look; give it --corpus."""
+    first = a1()
+    return replace(first, train=replace(first.train, max_epochs=3))
+
+
+def a1c() -> RunConfig:
+    """The original's first recipe with more weight on tokens and a lower rate; give it --corpus."""
+    first = a1()
+    return replace(
+        first,
+        model=_original_window(state_dim=128, num_waves=4, window_size=8, steps=16),
+        loss=replace(first.loss, token_auxiliary_weight=0.5),
+        optim=OptimConfig(lr=3e-4, grad_clip=1.0),
+        train=replace(first.train, max_epochs=5, batch_size=32, save_every=None),
+    )
+
+
+def a2() -> RunConfig:
+    """The original's larger recipe: its own size, fifty epochs of stories; give it --corpus."""
+    first = a1()
+    return replace(
+        first,
+        model=_original_window(state_dim=512, num_waves=8, window_size=6, steps=32),
+        text=replace(first.text, vocab_cap=32_768),
+        optim=OptimConfig(lr=1e-3, lr_decay_every=15, lr_gamma=0.7),
+        train=replace(first.train, max_epochs=50, save_every=None),
+    )
+
+
+def _original_window(
+    *, state_dim: int, num_waves: int, window_size: int, steps: int
+) -> WindowConfig:
+    """The original's physics, working: small steps in wave energies, and heads that drift."""
+    return WindowConfig(
+        state_dim=state_dim,
+        num_waves=num_waves,
+        window_size=window_size,
+        num_dynamics_steps=steps,
+        energy_step=0.09,
+        wave_energy=True,
+        memory_patterns=None,
+        wave_coupling=False,
+        readout="flat",
+        single_state_head=True,
+        embedding_dropout=0.0,
+        readout_dropout=0.0,
+        dynamics="vectorized",
+        vectorized_num_heads=4,
+    )
+
+
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "tiny": tiny,
     "demo": demo,
@@ -139,6 +207,10 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "stream-small": stream_small,
     "stream-base": stream_base,
     "stream-large": stream_large,
+    "a1": a1,
+    "a1b": a1b,
+    "a1c": a1c,
+    "a2": a2,
 }
 """Every recipe by its name on the command line."""
 

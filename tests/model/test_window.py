@@ -71,6 +71,9 @@ def test_logits_of_a_row_do_not_depend_on_its_batch(options: dict[str, Any]) -> 
         {"readout_fusion": True, "window_interaction": True, "breaks": False},
         {"tension_strength": 0.5, "single_state_head": True},
         {"num_dynamics_steps": 0},
+        {"dynamics": "waves"},
+        {"dynamics": "vectorized", "vectorized_num_heads": 2, "use_lorentz": True},
+        {"dynamics": "simple", "simple_num_heads": 2, "negative_definite": True},
     ],
     ids=str,
 )
@@ -83,6 +86,8 @@ def test_every_parameter_learns(options: dict[str, Any]) -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
+HEADS = {"dynamics": "vectorized", "vectorized_num_heads": 4, "energy_step": 0.5}
+SIMPLE = {"dynamics": "simple", "simple_num_heads": 2, "energy_step": 0.5}
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "state_dim": ({}, {"state_dim": 24}),
     "num_waves": ({}, {"num_waves": 2}),
@@ -132,6 +137,22 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "break_scale_max": ({"break_target": 90.0}, {"break_scale_max": 0.3}),
     "break_target": ({}, {"break_target": 3.0}),
     "break_rejection": ({"gaussian_breaks": True}, {"break_rejection": True}),
+    "dynamics": ({}, {"dynamics": "waves"}),
+    "vectorized_num_heads": (HEADS, {"vectorized_num_heads": 2}),
+    "vectorized_rank": (HEADS, {"vectorized_rank": 2}),
+    "vectorized_coupling": (HEADS, {"vectorized_coupling": 0.9}),
+    "vectorized_strong_diffusion": (HEADS, {"vectorized_strong_diffusion": True}),
+    "use_lorentz": (HEADS, {"use_lorentz": True}),
+    "original_drift": (HEADS, {"original_drift": True}),
+    "simple_num_heads": (SIMPLE, {"simple_num_heads": 4}),
+    "head_dim_mode": (SIMPLE, {"head_dim_mode": "split"}),
+    "linear_mixing": (SIMPLE, {"linear_mixing": True}),
+    "mixing_gate": (SIMPLE, {"mixing_gate": 0.9}),
+    "head_tension_weighting": (
+        {**SIMPLE, "head_dim_mode": "split"},
+        {"head_tension_weighting": True},
+    ),
+    "negative_definite": (SIMPLE, {"negative_definite": True}),
 }
 
 

@@ -13,7 +13,7 @@ from boggers.train.run import RunConfig, TrainConfig
 
 MakeConfig = Callable[..., RunConfig]
 
-PARTS = ("model", "text", "data", "loss", "optim", "train", "parallel")
+PARTS = ("model", "text", "data", "loss", "optim", "train", "parallel", "record")
 
 
 @pytest.fixture(scope="session")

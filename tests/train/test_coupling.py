@@ -19,6 +19,7 @@ from boggers.graph.store import GraphStore
 from boggers.graph.tscore import bootstrap
 from boggers.infer.engine import Engine
 from boggers.model.stream import StreamConfig
+from boggers.model.token_config import TokenConfig
 from boggers.model.window import WindowConfig
 from boggers.train.graph_config import GraphConfig
 from boggers.train.loop import fit
@@ -168,7 +169,7 @@ def test_deep_tokens_are_left_out_of_the_bigram_bias(make_config: MakeConfig) ->
     batch = prepared.batch(0, 0)
 
     def token_term(mask: torch.Tensor | None) -> float:
-        found = objective(prepared.model.eval(), batch, loss, torch.Generator(), mask)
+        found = objective(prepared.model.eval(), batch, loss, torch.Generator(), deep=mask)
         return float(found.parts["token_auxiliary"])
 
     everything = torch.ones(prepared.model.vocab_size, dtype=torch.bool)
@@ -266,3 +267,24 @@ def test_options_that_would_do_nothing_are_refused(make_config: MakeConfig) -> N
         prepare(coupled(make_config(num_dynamics_steps=0), memory))
     with pytest.raises(UserError, match="above 0"):
         GraphConfig(use_substrate=True, evolve_threshold=0.0)
+    tokens = dataclasses.replace(make_config(), architecture="token", model=TokenConfig())
+    with pytest.raises(UserError, match="pulls on the states of windows and streams"):
+        prepare(coupled(tokens, memory))
+
+
+def test_the_graph_feels_a_token_model_and_moves_its_steps(make_config: MakeConfig) -> None:
+    graph = GraphConfig(use_substrate=True, graph_steps=4.0, language_threshold=0.0)
+    model = TokenConfig(state_dim=8, num_waves=2, sequence_length=4, breaks=True)
+    made = dataclasses.replace(make_config(max_steps=3), architecture="token", model=model)
+    prepared, result = finished(coupled(made, graph))
+    coupling = prepared.coupling
+    assert isinstance(coupling, GraphCoupling)
+    assert coupling.substrate is not None
+    assert coupling.substrate.node.total.batches == 3
+    assert coupling.substrate.node.total.fired > 0
+    feedback = Feedback(Gains(steps=4.0, breaks=1.0))
+    feedback.look(bootstrap())
+    changed = controlled(model, feedback)
+    assert changed.num_dynamics_steps > model.num_dynamics_steps
+    assert changed.break_rule.tense != model.break_rule.tense  # type: ignore[union-attr]
+    assert result.step == 3

@@ -151,10 +151,54 @@ def test_no_setting_is_dead(model: WindowModel, batch: Batch, settings: dict[str
     assert evaluate(model, batch, **settings).total != evaluate(model, batch, **reference).total
 
 
+OF_TARGETS = {"guidance_from_embed": True}
+FROM_ELSEWHERE = {"guidance_states", "guidance_from_embed", "guidance_batch"}
+"""Where target states come from: `tests/train/test_extra_losses.py` and the flags' tests."""
+
+
+@pytest.mark.parametrize(
+    ("reference", "settings"),
+    [
+        ({}, {"intermediate_weight": 0.5}),
+        ({}, {"guidance_nudge": 0.5, **OF_TARGETS}),
+        ({}, {"guidance_weight": 0.5, **OF_TARGETS}),
+        ({}, {"anchor_contrast_weight": 0.5}),
+        ({"anchor_contrast_weight": 0.5}, {"anchor_contrast_negatives": 1}),
+        ({"anchor_contrast_weight": 0.5}, {"anchor_contrast_margin": 0.5}),
+        ({}, {"head_diversity_weight": 0.5}),
+        ({}, {"interaction_weight": 0.5}),
+        # Fresh weights predict evenly, with more entropy than the usual floor.
+        ({"entropy_floor": 3.0}, {"entropy_floor_weight": 0.5}),
+        ({"entropy_floor_weight": 0.5}, {"entropy_floor": 3.0}),
+        ({}, {"repulsion_weight": 0.5}),
+    ],
+    ids=str,
+)
+def test_no_extra_setting_is_dead(
+    make_config: MakeConfig,
+    batch: Batch,
+    reference: dict[str, object],
+    settings: dict[str, object],
+) -> None:
+    config = make_config(dynamics="simple", simple_num_heads=2, window_interaction=True).model
+    model = WindowModel(config, VOCABULARY, torch.Generator().manual_seed(0)).eval()
+    states = model.embed(batch.contexts).detach().flip(0)
+    led = dataclasses.replace(batch, states=states)
+    earlier = {"repulsion": states[:2, -1]}
+
+    def total(given: dict[str, object]) -> float:
+        noise = torch.Generator().manual_seed(2)
+        losses_of = LossConfig(**given)  # type: ignore[arg-type]
+        return float(objective(model, led, losses_of, noise, earlier).total.detach())
+
+    assert total({**reference, **settings}) != total(reference)
+
+
 def test_all_settings_are_covered_above() -> None:
-    marks = test_no_setting_is_dead.pytestmark
-    covered = {name for settings in marks[0].args[1] for name in settings}
-    assert covered == {field.name for field in dataclasses.fields(LossConfig)}
+    main = test_no_setting_is_dead.pytestmark[0].args[1]
+    extra = [settings for _, settings in test_no_extra_setting_is_dead.pytestmark[0].args[1]]
+    covered = {name for settings in (*main, *extra) for name in settings}
+    assert covered | FROM_ELSEWHERE == {field.name for field in dataclasses.fields(LossConfig)}
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from boggers.model.architectures import CONFIGS, named
 from boggers.recipes import RECIPES, recipe
 from boggers.train.run import RunConfig, new_folder
 
+TRIPLE = "--phase05-tension-w"
+
 DESCRIPTION = f"""Train a model on a text. Everything it makes goes into one folder, the run.
 
 A run is a recipe ({", ".join(RECIPES)}), changed by the file given as --config, changed by flags:
@@ -34,7 +36,7 @@ class TrainOptions:
 
     config: Path | None = None
     """TOML file of settings under the names of the flags' fields, flat or in the tables model,
-    text, data, loss, optim, train and graph; it overrides the recipe."""
+    text, data, loss, optim, train, record and graph; it overrides the recipe."""
 
     run: RunConfig = field(default_factory=RunConfig)
 
@@ -54,7 +56,7 @@ def read_configuration(argv: Sequence[str]) -> RunConfig:
     base = _of_architecture(base, _value_of(argv, "--architecture") or base.architecture)
     options = parse(
         TrainOptions,
-        argv,
+        _spelled(argv),
         verb="train",
         description=DESCRIPTION,
         default=TrainOptions(config=file, run=base),
@@ -69,6 +71,20 @@ def read_configuration(argv: Sequence[str]) -> RunConfig:
         out = new_folder(name or run.architecture)
         run = dataclasses.replace(run, train=dataclasses.replace(run.train, out=out))
     return run
+
+
+def _spelled(argv: Sequence[str]) -> list[str]:
+    """The arguments, with three weights in one word, "1,0.35,0.08", as three words."""
+    spelled: list[str] = []
+    for argument in argv:
+        flag, mark, value = argument.partition("=")
+        if mark and flag.replace("_", "-") == TRIPLE and "," in value:
+            spelled += [TRIPLE, *value.split(",")]
+        elif spelled and spelled[-1].replace("_", "-") == TRIPLE and "," in argument:
+            spelled += argument.split(",")
+        else:
+            spelled.append(argument)
+    return spelled
 
 
 def from_toml(file: Path, base: RunConfig) -> RunConfig:

@@ -15,7 +15,8 @@ from boggers.files import write_text
 
 PAGE = Path("docs/cli.md")
 WIDTH = 100
-STREAM = ["--architecture", "stream"]
+OTHERS = ("stream", "token")
+"""Architectures that are not the default: their options are shown besides."""
 
 
 def main(argv: list[str]) -> int:
@@ -52,7 +53,9 @@ def _sections(verb: str) -> Iterator[str]:
     said = _help([verb])
     yield f"```\n{said}```\n"
     if verb == "train":
-        yield f"### boggers train --architecture stream\n\n```\n{_help([verb, *STREAM])}```\n"
+        for name in OTHERS:
+            options = _help([verb, "--architecture", name])
+            yield f"### boggers train --architecture {name}\n\n```\n{options}```\n"
     for action in re.findall(r"• (\w+)", said):
         yield f"### boggers {verb} {action}\n\n```\n{_help([verb, action])}```\n"
 

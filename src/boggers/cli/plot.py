@@ -14,6 +14,7 @@ from boggers.cli.parse import parse
 from boggers.errors import UserError
 from boggers.evals.report import held_out_text
 from boggers.infer.engine import Engine
+from boggers.model.token import TokenModel
 from boggers.model.window import WindowModel
 from boggers.plots.columns import draw_columns
 from boggers.plots.curves import draw_training
@@ -21,6 +22,7 @@ from boggers.plots.inside import draw_inside
 from boggers.plots.scene import Scene, scene, settles
 from boggers.plots.settling import draw_settling
 from boggers.plots.stream import draw_stream
+from boggers.plots.token import draw_token
 from boggers.train.run import Run
 
 PROMPTS = ("The people of the", "In the beginning there was", "We have seen that")
@@ -88,6 +90,8 @@ def draw_run(
         target = plots / "settling"
         if isinstance(engine.model, WindowModel):
             drawn += draw_settling(engine, chosen, target)
+        elif isinstance(engine.model, TokenModel):
+            drawn += draw_token(engine, chosen[0], target)
         else:
             drawn += draw_stream(engine, chosen[0], target)
     if not inside:

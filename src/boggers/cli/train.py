@@ -11,20 +11,26 @@ from rich.progress import Progress
 
 from boggers.cli.configuration import read_configuration
 from boggers.cli.progress import TrainingProgress
+from boggers.cli.quick import quick_test
 from boggers.data.corpus import documents
 from boggers.evals.render import render
 from boggers.evals.report import evaluate
-from boggers.files import write_text
+from boggers.files import write_json, write_text
 from boggers.infer.engine import Engine
 from boggers.infer.sampling import Sampling
 from boggers.model.architectures import ModelConfig
+from boggers.model.token import TokenConfig
 from boggers.model.window import WindowConfig
 from boggers.parallel import World, join, leave, watched
 from boggers.text.folding import folding_report
 from boggers.text.gpt2 import GPT2Tokenizer
 from boggers.train.loop import fit
+from boggers.train.observers import FitResult
 from boggers.train.prepare import Prepared, prepare
+from boggers.train.records import make_records
 from boggers.train.run import RunConfig
+from boggers.train.summary import baseline_block, evaluation_json
+from boggers.train.tables import Cell
 
 INTERRUPTED = 130
 SAMPLE_TOKENS = 120
@@ -39,6 +45,8 @@ SAMPLE_PLACES = (0.0, 1 / 3, 2 / 3)
 def run(argv: list[str]) -> int:
     """Train, measure, sample and draw."""
     config = read_configuration(argv)
+    if config.record.quick_test:
+        return quick_test(config, Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
     world = join()
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=not world.is_first)
     # Of several processes the first decides, for instance on the name of the run's folder.
@@ -47,7 +55,13 @@ def run(argv: list[str]) -> int:
         console.print(line, markup=False)
     folder, judged = prepared.run.folder, bool(prepared.split.held_out)
     with TrainingProgress(console, prepared.progress.step) as progress:
-        result = fit(prepared, [progress], prepared.validate if judged else None)
+        records = make_records(prepared, lambda line: console.print(line, markup=False))
+        result = fit(
+            prepared,
+            [progress, *records.observers],
+            prepared.validate if judged else None,
+            records.recorders,
+        )
     leave(world)
     if result.interrupted:
         console.print(
@@ -62,7 +76,8 @@ def run(argv: list[str]) -> int:
     if judged:
         report = evaluate(folder, device=str(prepared.device), full=False)
         console.print(f"\nHeld-out text:\n{render(report)}", markup=False)
-    write_samples(prepared, console)
+    samples = write_samples(prepared, console)
+    write_summary(prepared, result, records.epochs.last, samples)
     draw(folder, console)
     console.print(f"Everything lies in {folder}:", markup=False)
     for name, meaning in _CONTENTS:
@@ -80,6 +95,8 @@ _CONTENTS = (
     ("metrics.csv", "how it learned"),
     ("eval.json", "what it knows of text it has not seen"),
     ("samples", "what it says"),
+    ("baseline.txt", "all of it in one block of text"),
+    ("batches.csv", "how every batch settled"),
     ("plots", "how it learned and how it settles, drawn"),
 )
 
@@ -88,7 +105,7 @@ def start_report(prepared: Prepared) -> list[str]:
     """What is about to happen, line by line."""
     config, tokenizer, corpus = prepared.config, prepared.tokenizer, prepared.corpus
     counts = prepared.model.parameter_counts()
-    lines = [*prepared.damaged]
+    lines = [*prepared.damaged, *([prepared.replaced] if prepared.replaced else [])]
     lines.append(f"run        {prepared.run.folder}")
     lines.append(f"device     {prepared.device}")
     lines.append(f"tokenizer  {tokenizer.kind}, vocabulary {tokenizer.vocab_size:,}")
@@ -104,7 +121,7 @@ def start_report(prepared: Prepared) -> list[str]:
         f"K={config.model.num_dynamics_steps}; {counts.total:,} parameters, "
         f"{counts.embedding:,} of them the embedding table"
     )
-    rows = "windows" if isinstance(config.model, WindowConfig) else "sequences"
+    rows = {"window": "windows", "stream": "sequences", "token": "lanes"}[config.architecture]
     todo = f"{prepared.total_steps:,} steps of {config.rows_per_step} {rows}"
     at = prepared.progress.step
     lines.append(f"training   {todo}" + (f", continued at step {at:,}" if at else ""))
@@ -118,14 +135,20 @@ def start_report(prepared: Prepared) -> list[str]:
 def _shape(model: ModelConfig) -> str:
     if isinstance(model, WindowConfig):
         return f"W={model.window_size}, D={model.state_dim}, {model.num_waves} waves"
+    if isinstance(model, TokenConfig):
+        return (
+            f"T={model.sequence_length}, D={model.state_dim}, {model.num_waves} waves, "
+            f"{model.kind} drift"
+        )
     return (
         f"T={model.sequence_length}, D={model.state_dim}, {model.num_stages} stages, "
         f"{model.memory} memory of {model.memory_patterns}"
     )
 
 
-def write_samples(prepared: Prepared, console: Console) -> None:
+def write_samples(prepared: Prepared, console: Console) -> list[str]:
     """Let the run continue three places of the held-out text, if any; print and keep the result."""
+    texts = []
     folder = prepared.run.folder
     source = prepared.split.held_out or prepared.split.train
     engine = Engine.load(folder, device=prepared.device)
@@ -136,11 +159,26 @@ def write_samples(prepared: Prepared, console: Console) -> None:
         prompt = prepared.tokenizer.decode(prepared.corpus.ids[start : start + window].tolist())
         sampling = Sampling(temperature=0.8, top_p=0.95)
         text = engine.generate(prompt, max_tokens=SAMPLE_TOKENS, sampling=sampling, seed=number)
+        texts.append(text)
         write_text(folder / "samples" / f"sample-{number}.txt", text + "\n")
         console.print(f"\nSample {number}:", style="bold")
         shown = "".join(letter if letter.isprintable() else " " for letter in text)
         console.print(" ".join(shown.split()), markup=False)
     console.print()
+    return texts
+
+
+def write_summary(
+    prepared: Prepared, result: FitResult, epoch: dict[str, Cell], samples: list[str]
+) -> None:
+    """Keep the closing block of text, and what else was asked for of the same content."""
+    record = prepared.config.record
+    block = baseline_block(prepared, result, epoch, samples)
+    write_text(prepared.run.folder / "baseline.txt", block)
+    if record.baseline_out is not None:
+        write_text(record.baseline_out, block)
+    if record.eval_results_json is not None:
+        write_json(record.eval_results_json, evaluation_json(prepared, result))
 
 
 def draw(folder: Path, console: Console) -> None:

@@ -69,6 +69,22 @@ class DataConfig:
     synthetic_seed: int = 42
     """Fixes what --corpus synthetic generates; at least 0."""
 
+    synthetic_fallback: bool = False
+    """Train on generated sentences, and say so, where the corpus is missing or shorter than twenty
+    contexts; otherwise that is an error."""
+
+    streaming_dataset: bool = True
+    """Read the corpus as one text. Off: every line of one file is a text of its own, windows keep
+    within lines, and whole lines are held out; # lines are dropped (window only)."""
+
+    shuffle_buffer: int | None = None
+    """With --no-streaming-dataset: shuffle only within blocks of so many windows that follow one
+    another (2048 in the original); None shuffles the whole epoch."""
+
+    epoch_copies: int | None = None
+    """With --no-streaming-dataset: how often an epoch has every window (2 in the original); None =
+    once."""
+
     cache_dir: Path | None = None
     """Folder for tokenised texts; $BOGGERS_CACHE, else ~/.cache/boggers/tokens, if left out."""
 
@@ -80,12 +96,23 @@ class DataConfig:
             ("--tokenizer-workers", self.tokenizer_workers, 1),
             ("--synthetic-tokens", self.synthetic_tokens, 1),
             ("--synthetic-seed", self.synthetic_seed, 0),
+            ("--shuffle-buffer", self.shuffle_buffer, 1),
+            ("--epoch-copies", self.epoch_copies, 1),
             ("--hf-max-rows", self.hf_max_rows, 0),
             ("--hf-max-chars", self.hf_max_chars, 0),
         ):
             if value is not None and value < least:
                 raise UserError(f"{flag} must be at least {least}; it is {value}.")
         self._check_hub()
+        for flag, value in (
+            ("--shuffle-buffer", self.shuffle_buffer),
+            ("--epoch-copies", self.epoch_copies),
+        ):
+            if value is not None and self.streaming_dataset:
+                raise UserError(
+                    f"{flag} is of texts that are read by lines: give --no-streaming-dataset, or "
+                    "leave it out."
+                )
 
     def _check_hub(self) -> None:
         """A dataset is named exactly where one is read by name."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from boggers.data.config import DataConfig
 from boggers.data.hub import materialise
+from boggers.data.lines import read_lines
 from boggers.data.reading import Piece, read
 from boggers.data.remembered import remembered
 from boggers.data.synthetic import stories
@@ -167,7 +168,19 @@ def _source(config: DataConfig) -> Iterator[Piece]:
     if files is None:
         texts = stories(config.synthetic_tokens, config.synthetic_seed)
         return (Piece(text, begins_document=True) for text in texts)
+    if not config.streaming_dataset:
+        return read_lines(_one(config, files))
     return (piece for file in files for piece in read(file))
+
+
+def _one(config: DataConfig, files: list[Path]) -> Path:
+    """The file whose lines are read."""
+    if len(files) != 1:
+        raise UserError(
+            f"--no-streaming-dataset reads the lines of one file; {config.source} has "
+            f"{len(files)}. Give a file with --corpus, or leave it out."
+        )
+    return files[0]
 
 
 def _files(config: DataConfig) -> list[Path] | None:

@@ -19,10 +19,14 @@ class Batch:
     Attributes:
         contexts: int64 (B, W), the tokens of each window; (B, T) of each sequence.
         targets: int64 (B,), the token after each window; (B, T), after each token of a sequence.
+        numbers: int64 (B,), which windows these are, in the order of the text; None of sequences.
+        states: (B, W, D), what the windows are to be led to, if anything.
     """
 
     contexts: Tensor
     targets: Tensor
+    numbers: Tensor | None = None
+    states: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,11 @@ class Windows:
     def __len__(self) -> int:
         return max(0, self.stop - self.start - self.window)
 
+    @property
+    def distinct(self) -> int:
+        """Different windows; an epoch may have each several times."""
+        return len(self)
+
     def order(self, seed: int, epoch: int) -> Permutation:
         """Which window stands at which place of an epoch."""
         return Permutation.of(len(self), seed, epoch)
@@ -91,4 +100,6 @@ class Windows:
         """The windows of these numbers, counted from 0 in the order of the text."""
         spans = self.start + numbers[:, None] + np.arange(self.window + 1)
         tokens = torch.from_numpy(np.asarray(self.ids[spans], dtype=np.int64))
-        return Batch(tokens[:, :-1].contiguous(), tokens[:, -1].contiguous())
+        return Batch(
+            tokens[:, :-1].contiguous(), tokens[:, -1].contiguous(), torch.from_numpy(numbers)
+        )

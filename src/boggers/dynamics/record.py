@@ -9,6 +9,15 @@ from boggers.shapes import PerRow, State
 
 
 @dataclass(frozen=True)
+class Kick:
+    """The breaks of one step: states before the step, after it, and after its breaks; detached."""
+
+    start: State
+    before: State
+    after: State
+
+
+@dataclass(frozen=True)
 class Relaxation:
     """A settled window and how it came to rest.
 
@@ -21,6 +30,9 @@ class Relaxation:
         breaks: (B,) breaks that were carried out.
         residual: (B,) length of the last step, ‖ΔS_b‖ over the whole row.
         path: the state after every step, or None when it was not asked for.
+        kicks: the breaks of every step, or None when they were not asked for.
+        coupling_scale: (B,) share of the coupling at the end, where it is paced by tension.
+        frozen: (B, W, N) waves that felt no force in the last step, where waves freeze.
     """
 
     state: State
@@ -30,3 +42,6 @@ class Relaxation:
     breaks: Int64[Tensor, " B"]
     residual: PerRow
     path: tuple[State, ...] | None = None
+    kicks: tuple[Kick, ...] | None = None
+    coupling_scale: PerRow | None = None
+    frozen: Tensor | None = None

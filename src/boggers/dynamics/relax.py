@@ -8,7 +8,7 @@ from torch import Tensor
 
 from boggers.dynamics.breaks import BreakRule, Calm, Surroundings, break_rows
 from boggers.dynamics.pace import EnergyPace, TensionPace
-from boggers.dynamics.record import Relaxation
+from boggers.dynamics.record import Kick, Relaxation
 from boggers.dynamics.rest import FreezeRule, RestRule
 from boggers.field.anchors import Anchors
 from boggers.field.base import AbstractEnergy
@@ -28,6 +28,7 @@ class System:
         num_waves, normalise: cut of the state; whether each wave returns to its unit sphere.
         coupling: (W, W), or (N, W, W) for one per wave; one coupling step is S ← S + coupling·S.
         interaction: (W, W), the same after the descent.
+        drift: one step of a motion that has no energy, S ← drift(S), before the descent.
         anchors, anchor_pull: S ← S - pull (S - nearest anchor), before the descent.
         push: (B, W, 1), S ← S + push before the descent, the same for every coordinate.
         nudge: S ← S + nudge (target - S) at the start of each step, when a target is given.
@@ -42,6 +43,7 @@ class System:
     normalise: bool = True
     coupling: Tensor | None = None
     interaction: Tensor | None = None
+    drift: Callable[[State], State] | None = None
     anchors: Anchors | None = None
     anchor_pull: float | None = None
     push: Tensor | None = None
@@ -85,10 +87,12 @@ def relax(
     gradient_steps: int | None = None,
     keep_path: bool = False,
     keep_curves: bool = True,
+    keep_kicks: bool = False,
 ) -> Relaxation:
     """Let every row settle on its own.
 
-    One step: nudge, coupling, anchor pull, push, descent, interaction, renormalisation, breaks. A
+    One step: nudge, coupling, anchor pull, drift, push, descent, interaction, renormalisation,
+    breaks. A
     row that has come to rest stays exactly where it is while its companions go on; nothing in the
     loop waits for the device.
 
@@ -101,6 +105,7 @@ def relax(
         gradient_steps: how many of the last steps carry gradient; None = all of them, and the
             start as well.
         keep_path: return the state after every step.
+        keep_kicks: return the breaks of every step.
         keep_curves: record tension and energy at every step instead of the last one only.
     """
     motion = _start(state, system)
@@ -111,14 +116,17 @@ def relax(
     tensions: list[Tensor] = []
     energies: list[Tensor] = []
     path: list[State] = []
+    kicks: list[Kick] = []
     detached_steps = 0 if gradient_steps is None else max(0, steps - gradient_steps)
     for k in range(steps):
         last = k == steps - 1
         with torch.set_grad_enabled(torch.is_grad_enabled() and k >= detached_steps):
             before = state
-            moved, row_tension, motion = _step(
+            moved, row_tension, motion, unbroken = _step(
                 state, system, motion, target, generator, measure=keep_curves or last
             )
+            if keep_kicks:
+                kicks.append(Kick(before.detach(), unbroken.detach(), moved.detach()))
             if system.rest is None:
                 state = moved
                 taken = taken + 1
@@ -146,6 +154,9 @@ def relax(
         breaks=motion.calm.broken,
         residual=residual,
         path=tuple(path) if keep_path else None,
+        kicks=tuple(kicks) if keep_kicks else None,
+        coupling_scale=motion.coupling_scale,
+        frozen=motion.frozen,
     )
 
 
@@ -169,8 +180,9 @@ def _step(
     generator: torch.Generator | None,
     *,
     measure: bool,
-) -> tuple[State, PerRow | None, Motion]:
-    """One step of every row: the new state, its tension before breaks, what the next step needs."""
+) -> tuple[State, PerRow | None, Motion, State]:
+    """One step of every row: the new state, its tension before breaks, what the next step needs,
+    and the state before breaks."""
     before = state
     if system.nudge is not None and target is not None:
         state = state + system.nudge * (target.detach() - state)
@@ -180,6 +192,8 @@ def _step(
         state = state + (pulled if scale is None else scale[:, None, None] * pulled)
     if system.anchors is not None and system.anchor_pull is not None:
         state = state - system.anchor_pull * (state - system.anchors.nearest(state))
+    if system.drift is not None:
+        state = system.drift(state)
     if system.push is not None:
         state = state + system.push
     state, motion = _descend(state, system, motion)
@@ -192,19 +206,20 @@ def _step(
         frozen, age = system.freeze.next(distance, motion.frozen_age)
         motion = replace(motion, frozen=frozen, frozen_age=age)
     if not measure and system.breaks is None and system.coupling_pace is None:
-        return state, None, motion
+        return state, None, motion, state
     with torch.no_grad():
         row_tension = system.tension(state)
     if system.coupling_pace is not None and motion.coupling_scale is not None:
         scale = system.coupling_pace.next(motion.coupling_scale, row_tension)
         motion = replace(motion, coupling_scale=scale)
+    unbroken = state
     if system.breaks is not None:
         around = Surroundings(system.num_waves, system.normalise, system.tension_weights)
         state, calm = break_rows(
             system.breaks, state, before, row_tension, motion.calm, around, generator
         )
         motion = replace(motion, calm=calm)
-    return state, row_tension, motion
+    return state, row_tension, motion, unbroken
 
 
 def _descend(state: State, system: System, motion: Motion) -> tuple[State, Motion]:

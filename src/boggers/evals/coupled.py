@@ -30,6 +30,8 @@ from boggers.infer.noise import breaking_noise
 from boggers.infer.score import score
 from boggers.model.architectures import Model
 from boggers.model.stream import StreamModel
+from boggers.model.token import TokenModel
+from boggers.model.window import WindowModel
 from boggers.train.run import Run
 from boggers.train.substrate import controlled, gains_of
 
@@ -248,7 +250,7 @@ def _likeness(held: _HeldOut) -> float:
 
 
 def _settled(model: Model, rows: Tensor) -> tuple[Tensor, float]:
-    """Settled states, and how tense they are; of a stream, its mean residual."""
+    """Settled states, and their mean tension; of a stream, its mean residual."""
     tokens = rows.to(model.embedding.device)
     noise = breaking_noise(tokens.device)
     if isinstance(model, StreamModel):
@@ -257,15 +259,18 @@ def _settled(model: Model, rows: Tensor) -> tuple[Tensor, float]:
             return torch.nn.functional.embedding(tokens, model.embedding), math.nan
         residual = torch.stack([rest.residual.mean() for rest in reading.settled]).mean()
         return reading.settled[-1].state, float(residual)
+    if isinstance(model, TokenModel):
+        followed = model(tokens, generator=noise)
+        return followed.fast, float(followed.settled("tension").mean())
     settled = model.settle(tokens, generator=noise, keep_curves=False)
     tension = float(settled.tension[-1].mean()) if len(settled.tension) else math.nan
     return settled.state, tension
 
 
 def _length(model: Model) -> int:
-    if isinstance(model, StreamModel):
-        return model.config.sequence_length
-    return model.config.window_size
+    if isinstance(model, WindowModel):
+        return model.config.window_size
+    return model.config.sequence_length
 
 
 def _digest(model: Model) -> str:

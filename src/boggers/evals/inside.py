@@ -18,7 +18,7 @@ from boggers.evals.uncertainty import Uncertainty, assess
 from boggers.infer.engine import Engine
 from boggers.probe.basins import agreement, at_rest, basins
 from boggers.probe.patterns import awakening, pull
-from boggers.probe.places import Places, places_in, spread
+from boggers.probe.places import Places, has_places, places_in, spread
 from boggers.probe.stability import spectral_radius
 from boggers.probe.timescales import Loss, knock_out
 
@@ -148,9 +148,9 @@ def look_inside(
         told: hears what is being done.
     """
     silent: list[str] = []
-    settles = engine.model.config.num_dynamics_steps > 0
+    settles = has_places(engine.model)
     if not settles:
-        silent.append("The run takes no relaxation steps, so it has no attractors and no patterns.")
+        silent.append("Nothing in the run settles by an energy: no attractors and no patterns.")
     told("writing samples")
     trained = text.corpus[text.trained.start : text.trained.stop]
     generation = sample(engine, trained, text.ids, text.start, text.stop, samples=samples)

@@ -27,7 +27,7 @@ from boggers.files import read_json, write_json
 from boggers.infer.engine import Engine, find_checkpoint
 from boggers.model.architectures import Model
 from boggers.probe.diagnosis import diagnose
-from boggers.probe.places import places_in, spread
+from boggers.probe.places import has_places, places_in, spread
 from boggers.train.losses import trajectory_contrast
 from boggers.train.run import Run
 
@@ -209,7 +209,7 @@ def _baselines(engine: Engine, text: HeldOutText) -> dict[str, NDArray[np.float6
 def _contrast(model: Model, ids: NDArray[Any], start: int, stop: int) -> float | None:
     """The path contrast at some places, other places' paths as negatives."""
     at = spread(start, min(stop, start + 4096), CONTRAST_PLACES)
-    if model.config.num_dynamics_steps == 0 or len(at) < 2:
+    if not has_places(model) or len(at) < 2:
         return None
     places = places_in(model, ids, at)
     path = places.settle(places.start)[1:]

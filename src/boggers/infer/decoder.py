@@ -8,6 +8,8 @@ import torch
 from boggers.infer.noise import breaking_noise
 from boggers.model.architectures import Model
 from boggers.model.stream import StreamModel, StreamState
+from boggers.model.token import TokenModel
+from boggers.model.token_state import TokenState
 from boggers.model.window import WindowModel
 from boggers.shapes import Logits
 
@@ -62,9 +64,34 @@ class StreamDecoder:
             self.state = self.state.select(places)
 
 
+class TokenDecoder:
+    """Reads each text once, then one token at a time; remembers a fast and a slow state."""
+
+    def __init__(self, model: TokenModel) -> None:
+        self.model = model
+        self.state: TokenState | None = None
+
+    def follow(self, rows: Rows) -> Logits:
+        device = self.model.embedding.device
+        if self.state is None:
+            # One at a time: the texts may differ in length, and none waits for a longer one.
+            read = [self.model.prefill(torch.tensor([list(row)], device=device)) for row in rows]
+            self.state = TokenState.join([state for _, state in read])
+            return torch.cat([logits for logits, _ in read])
+        latest = torch.tensor([row[-1] for row in rows], device=device)
+        logits, self.state = self.model.step(latest, self.state)
+        return logits
+
+    def keep(self, places: Sequence[int]) -> None:
+        if self.state is not None:
+            self.state = self.state.select(places)
+
+
 def decoder_for(model: Model) -> Decoder:
     """A decoder of the model's architecture, at the beginning of its texts."""
-    return WindowDecoder(model) if isinstance(model, WindowModel) else StreamDecoder(model)
+    if isinstance(model, WindowModel):
+        return WindowDecoder(model)
+    return TokenDecoder(model) if isinstance(model, TokenModel) else StreamDecoder(model)
 
 
 def window_contexts(model: WindowModel, rows: Rows) -> torch.Tensor:

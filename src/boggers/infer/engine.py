@@ -13,7 +13,7 @@ from boggers.infer.decoder import decoder_for, window_contexts
 from boggers.infer.noise import breaking_noise
 from boggers.infer.sampling import Sampling, next_ids
 from boggers.model.architectures import Model, settle_otherwise
-from boggers.model.stream import StreamReading
+from boggers.model.stream import StreamModel, StreamReading
 from boggers.model.weights import load_model
 from boggers.model.window import WindowModel
 from boggers.text.base import Tokenizer
@@ -183,7 +183,7 @@ class Engine:
         Raises:
             UserError: the model is no stream model.
         """
-        if isinstance(self.model, WindowModel):
+        if not isinstance(self.model, StreamModel):
             raise UserError("Only a stream model settles every position; a window's: trace.")
         with torch.inference_mode():
             tokens = torch.tensor([self._start(prompt)], device=self.model.embedding.device)

@@ -12,6 +12,8 @@ from boggers.infer.noise import breaking_noise
 from boggers.infer.sampling import Sampling
 from boggers.model.architectures import Model
 from boggers.model.stream import StreamState
+from boggers.model.token import TokenModel
+from boggers.model.token_state import TokenState
 from boggers.model.window import WindowModel
 from boggers.shapes import Logits
 
@@ -19,8 +21,8 @@ from boggers.shapes import Logits
 class Pulse:
     """Writes one text with a graph beside it: every token's tension is felt before it is drawn.
 
-    The tension of a window is that of its settled state; that of a stream's token is the mean
-    residual of its stages.
+    The tension of a window is that of its settled state, as is that of a token model's token; that
+    of a stream's token is the mean residual of its stages.
 
     Args:
         model: in evaluation mode.
@@ -32,14 +34,14 @@ class Pulse:
         self.model = model
         self.node = node
         self.feedback = feedback
-        self._state: StreamState | None = None
+        self._state: StreamState | TokenState | None = None
 
     def follow(self, ids: Sequence[int]) -> Logits:
         """Logits (1, V) of the token after a text that grew by one since the last call."""
         if isinstance(self.model, WindowModel):
             logits, tension = self._window(self.model, ids)
         else:
-            logits, tension = self._stream(ids)
+            logits, tension = self._onward(ids)
         self.node.feel(tension)
         self.feedback.look(self.node.graph)
         return logits
@@ -57,11 +59,13 @@ class Pulse:
         tension = float(settled.tension[-1, 0]) if len(settled.tension) else 0.0
         return reading.logits, tension
 
-    def _stream(self, ids: Sequence[int]) -> tuple[Logits, float]:
+    def _onward(self, ids: Sequence[int]) -> tuple[Logits, float]:
         device = self.model.embedding.device
         new = list(ids) if self._state is None else [ids[-1]]
         tokens = torch.tensor([new], device=device)
         reading = self.model(tokens, state=self._state, generator=breaking_noise(device))
         self._state = reading.state
+        if isinstance(self.model, TokenModel):
+            return reading.logits[:, -1], float(reading.settled("tension")[0, -1])
         residuals = [float(rest.residual[0, -1]) for rest in reading.settled]
         return reading.logits[:, -1], sum(residuals) / len(residuals) if residuals else 0.0

@@ -14,9 +14,11 @@ from torch import Tensor
 from boggers.dynamics.settle import Settling
 from boggers.errors import UserError
 from boggers.field.tension import step_tension
+from boggers.infer.lanes import follow_lanes
 from boggers.infer.noise import breaking_noise
 from boggers.model.architectures import Model
 from boggers.model.stream import StreamModel
+from boggers.model.token import TokenModel
 from boggers.model.window import WindowModel
 
 BATCH = 512
@@ -27,6 +29,9 @@ STRETCH = 4096
 
 SETTLING = ("tension", "energy", "residual", "steps")
 """What is told of how every token was settled on."""
+
+BLOCK = 4096
+"""Tokens whose predictions a token model gives in the order of the text."""
 
 Progress = Callable[[int, int], None]
 
@@ -91,7 +96,8 @@ def score(
     A window model sees the W tokens before; where the corpus has fewer, its first id is repeated
     to the left. A stream model reads on through the whole stretch, beginning 4,096 tokens before
     it, so every token is predicted from a past that has no edge; the first id of a corpus, where it
-    is asked for, is predicted from itself.
+    is asked for, is predicted from itself. A token model reads 64 parts of the stretch side by
+    side, beginning 256 tokens before each.
 
     Args:
         model: in evaluation mode.
@@ -104,13 +110,20 @@ def score(
         UserError: nothing to predict.
     """
     sums = dict.fromkeys(("nats", *SETTLING), 0.0)
-    parts = predictions(model, ids, start, stop, batch_size=batch_size, steps=steps)
+    done = start
+    parts: Iterator[Predicted]
+    if isinstance(model, TokenModel):
+        _require_some(start, stop)
+        parts = (part for _, part in _by_lanes(model, ids, start, stop))
+    else:
+        parts = predictions(model, ids, start, stop, batch_size=batch_size, steps=steps)
     for part in parts:
         sums["nats"] += float(token_nats(part.logits, part.targets).sum())
         for name in SETTLING:
             sums[name] += float(getattr(part, name).sum())
+        done += len(part.targets)
         if progress is not None:
-            progress(part.stop - start, stop - start)
+            progress(done - start, stop - start)
     count = stop - start
     means = {name: total / count for name, total in sums.items() if name != "nats"}
     return Score(nats=sums["nats"], tokens=count, **means)
@@ -135,12 +148,18 @@ def predictions(
     Raises:
         UserError: nothing to predict.
     """
-    if stop <= start:
-        raise UserError("There are no tokens to score. Give more text or hold out a larger part.")
+    _require_some(start, stop)
     if isinstance(model, StreamModel):
         yield from _by_stretches(model, ids, start, stop, steps, tension)
+    elif isinstance(model, TokenModel):
+        yield from _by_blocks(model, ids, start, stop)
     else:
         yield from _by_windows(model, ids, start, stop, batch_size, steps)
+
+
+def _require_some(start: int, stop: int) -> None:
+    if stop <= start:
+        raise UserError("There are no tokens to score. Give more text or hold out a larger part.")
 
 
 def token_nats(logits: Tensor, targets: Tensor) -> Tensor:
@@ -211,6 +230,30 @@ def _by_stretches(
             logits=reading.logits[0, counted],
             targets=targets[counted],
             **{name: values[0, counted] for name, values in settled.items()},
+        )
+
+
+@torch.inference_mode()
+def _by_lanes(
+    model: TokenModel, ids: NDArray[Any], start: int, stop: int
+) -> Iterator[tuple[NDArray[np.int64], Predicted]]:
+    """A few tokens of every lane at a time, and their places: those of a lane, then the next's."""
+    for places, found in follow_lanes(model, ids, start, stop):
+        yield places, Predicted(stop=int(places.max()) + 1, **found)
+
+
+def _by_blocks(model: TokenModel, ids: NDArray[Any], start: int, stop: int) -> Iterator[Predicted]:
+    """One block of text after another, its tokens put in order again."""
+    for first in range(start, stop, BLOCK):
+        last = min(first + BLOCK, stop)
+        places, parts = zip(*_by_lanes(model, ids, first, last), strict=True)
+        order = torch.from_numpy(np.concatenate(places).argsort())
+        yield Predicted(
+            stop=last,
+            **{
+                name: torch.cat([getattr(part, name) for part in parts])[order]
+                for name in ("logits", "targets", *SETTLING)
+            },
         )
 
 

@@ -7,17 +7,26 @@ import torch
 
 from boggers.errors import UserError
 from boggers.model.stream import StreamConfig, StreamModel
+from boggers.model.token import TokenConfig, TokenModel
 from boggers.model.window import WindowConfig, WindowModel
 
-Architecture = Literal["window", "stream"]
-Model = WindowModel | StreamModel
-ModelConfig = WindowConfig | StreamConfig
+Architecture = Literal["window", "stream", "token"]
+Model = WindowModel | StreamModel | TokenModel
+ModelConfig = WindowConfig | StreamConfig | TokenConfig
 
 CONFIGS: dict[Architecture, type[ModelConfig]] = {
     "window": WindowConfig,
     "stream": StreamConfig,
+    "token": TokenConfig,
 }
 """The options of every architecture by its name."""
+
+_RESTS = {
+    "window": "convergence_epsilon",
+    "stream": "relax_tolerance",
+    "token": "rest_tension",
+}
+"""The option of each that says what it rests below."""
 
 
 def architecture_of(config: ModelConfig) -> Architecture:
@@ -29,6 +38,8 @@ def build_model(config: ModelConfig, vocab_size: int, generator: torch.Generator
     """A fresh model; its weights are drawn from the generator alone."""
     if isinstance(config, WindowConfig):
         return WindowModel(config, vocab_size, generator)
+    if isinstance(config, TokenConfig):
+        return TokenModel(config, vocab_size, generator)
     return StreamModel(config, vocab_size, generator)
 
 
@@ -53,7 +64,8 @@ def settle_otherwise(model: Model, steps: int | None, tolerance: float | None) -
         model: its configuration is replaced; its weights are not touched.
         steps: K for every relaxation from now on; None leaves it.
         tolerance: what a row (window; change of energy) or a position (stream; share of its
-            length) must move less than to rest; None leaves it.
+            length) must move less than to rest; the tension below which a token rests; None leaves
+            it.
 
     Raises:
         UserError: the model was built without anything to settle in, or a value is impossible.
@@ -67,6 +79,5 @@ def settle_otherwise(model: Model, steps: int | None, tolerance: float | None) -
             )
         changes["num_dynamics_steps"] = steps
     if tolerance is not None:
-        rests = "convergence_epsilon" if isinstance(model, WindowModel) else "relax_tolerance"
-        changes[rests] = tolerance
+        changes[_RESTS[architecture_of(model.config)]] = tolerance
     model.config = dataclasses.replace(model.config, **changes)

@@ -8,6 +8,7 @@ from tyro.conf import arg
 from boggers.dynamics.breaks import BreakRule
 from boggers.errors import UserError
 from boggers.field.tension import TensionWeights
+from boggers.model.drift_config import DriftOptions, Kind
 
 NOTHING_SETTLES = (
     "--token-bonus and --use-goat-memory act while states settle, but --num-dynamics-steps is 0. "
@@ -16,7 +17,7 @@ NOTHING_SETTLES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowConfig:
+class WindowConfig(DriftOptions):
     """The window model: W tokens settle together, the next one is read from where they rest."""
 
     state_dim: int = 128
@@ -41,7 +42,7 @@ class WindowConfig:
     """Earliest step at which a row may rest."""
 
     energy_step: Annotated[float, arg(aliases=("--vectorized-dt",))] = 0.3
-    """Step size h of the descent S ← S - h∇E."""
+    """Step size h of the descent S ← S - h∇E, and of a drift."""
 
     wave_energy: bool = False
     """Give every wave a learned energy, shared by all positions."""
@@ -122,7 +123,7 @@ class WindowConfig:
     """Scale of that mixing."""
 
     interaction_decay_tau: Annotated[float | None, arg(name="phase2-interaction-decay-tau")] = None
-    """Damp that mixing with distance as exp(-|i-j|/τ); None = no damping."""
+    """Damp that mixing with distance as exp(-|i-j|/τ); None, 0 or less = no damping."""
 
     breaks: bool = False
     """Kick rows that are too tense, or calm for too long."""
@@ -185,6 +186,15 @@ class WindowConfig:
             raise UserError(NOTHING_SETTLES)
         self._require(self.anchor_candidates >= 1, "anchor-candidates", "1 or more")
         self._require(self.anchor_freeze_max_age >= 0, "anchor-freeze-max-age", "0 or more")
+
+        if self.drift == "hierarchical":
+            raise UserError("--dynamics hierarchical needs --architecture token.")
+        self.check_drift()
+
+    @property
+    def drift(self) -> Kind | None:
+        """Which drift moves the waves, if any."""
+        return self.drift_kind(None)
 
     def _require(self, holds: bool, option: str, wanted: str) -> None:
         if not holds:

@@ -1,5 +1,6 @@
 """The window model: W tokens settle together, both directions coupled, one token is read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,9 +16,10 @@ from boggers.field.anchors import AnchorEnergy, Anchors
 from boggers.field.base import AbstractEnergy
 from boggers.field.bonus import HoldEnergy, TokenBonus
 from boggers.field.coupling import PositionalCoupling, WaveCoupling, WindowInteraction
+from boggers.field.drift import Drift
 from boggers.field.energy import PatternMemory, WaveEnergy
 from boggers.field.tension import TensionEnergy
-from boggers.field.waves import normalise_waves
+from boggers.field.waves import normalise_waves, split_waves
 from boggers.model.config import WindowConfig as WindowConfig
 from boggers.model.dropout import drop
 from boggers.model.readout import WindowReadout
@@ -66,6 +68,11 @@ class WindowModel(nn.Module):
             bound = config.state_dim**-0.5
             self.single_state = nn.Parameter(torch.empty(vocab_size, config.state_dim))
             nn.init.uniform_(self.single_state, -bound, bound, generator=generator)
+        self.drift: Drift | None = None
+        if settles and config.drift is not None:
+            self.drift = config.make_drift(
+                config.drift, config.num_waves, config.wave_dim, config.energy_step, generator
+            )
         self.coupling: PositionalCoupling | None = None
         if settles and config.coupling:
             self.coupling = PositionalCoupling(config.window_size)
@@ -78,7 +85,7 @@ class WindowModel(nn.Module):
             self.interaction = WindowInteraction(
                 config.window_size,
                 config.interaction_scale,
-                config.interaction_decay_tau,
+                config.interaction_decay_tau if (config.interaction_decay_tau or 0) > 0 else None,
                 generator,
             )
         self.wave_energy: WaveEnergy | None = None
@@ -93,14 +100,20 @@ class WindowModel(nn.Module):
         if settles and config.token_bonus is not None:
             self.bonus = TokenBonus(vocab_size)
 
-    def embed(self, contexts: Tokens) -> State:
-        """Centred unit vectors: s_t = (e - mean e) / ‖e - mean e‖ with e the token's table row."""
+    def embed(self, contexts: Tokens, table: Tensor | None = None) -> State:
+        """Centred unit vectors: s_t = (e - mean e) / ‖e - mean e‖ with e the token's table row.
+
+        Args:
+            contexts: (B, W) token ids.
+            table: (V, D) to look them up in instead of the model's own.
+        """
         if contexts.shape[1] != self.config.window_size:
             raise UserError(
                 f"A window holds {self.config.window_size} tokens, {contexts.shape[1]} came. "
                 "Cut or pad the context to the window."
             )
-        rows = F.layer_norm(F.embedding(contexts, self.embedding), (self.config.state_dim,))
+        found = F.embedding(contexts, self.embedding if table is None else table)
+        rows = F.layer_norm(found, (self.config.state_dim,))
         return F.normalize(rows, dim=-1, eps=1e-12)
 
     def settle(
@@ -113,6 +126,7 @@ class WindowModel(nn.Module):
         generator: torch.Generator | None = None,
         keep_path: bool = False,
         keep_curves: bool = True,
+        keep_kicks: bool = False,
         tolerance: float | None = None,
         bias: AbstractEnergy | None = None,
     ) -> Relaxation:
@@ -133,7 +147,9 @@ class WindowModel(nn.Module):
         return relax(
             state,
             self.remembering(
-                self.system(nudge=nudge, tolerance=tolerance, bias=bias), embedded, contexts
+                self.system(nudge=nudge, signal=state, tolerance=tolerance, bias=bias),
+                embedded,
+                contexts,
             ),
             steps=steps,
             target=target,
@@ -141,6 +157,7 @@ class WindowModel(nn.Module):
             gradient_steps=self.config.gradient_steps,
             keep_path=keep_path,
             keep_curves=keep_curves,
+            keep_kicks=keep_kicks,
         )
 
     def read(self, state: State) -> Logits:
@@ -163,6 +180,7 @@ class WindowModel(nn.Module):
         generator: torch.Generator | None = None,
         keep_path: bool = False,
         keep_curves: bool = False,
+        keep_kicks: bool = False,
         tolerance: float | None = None,
         bias: AbstractEnergy | None = None,
     ) -> Reading:
@@ -175,6 +193,7 @@ class WindowModel(nn.Module):
             generator=generator,
             keep_path=keep_path,
             keep_curves=keep_curves,
+            keep_kicks=keep_kicks,
             tolerance=tolerance,
             bias=bias,
         )
@@ -186,10 +205,18 @@ class WindowModel(nn.Module):
     def system(
         self,
         nudge: float | None = None,
+        signal: State | None = None,
         tolerance: float | None = None,
         bias: AbstractEnergy | None = None,
     ) -> System:
-        """The physics as one value; what is constant during a relaxation is made once."""
+        """The physics as one value; what is constant during a relaxation is made once.
+
+        Args:
+            nudge: how far each step leans towards a target.
+            signal: (B, W, D) that a drift hears, the embedded windows; without it none drifts.
+            tolerance: change of energy below which a row rests, instead of the configured one.
+            bias: an energy added to the model's own.
+        """
         config = self.config
         return System(
             energies=[*self._energies(), *([] if bias is None else [bias])],
@@ -198,6 +225,7 @@ class WindowModel(nn.Module):
             normalise=config.state_normalization,
             coupling=self._coupling(),
             interaction=None if self.interaction is None else self.interaction.operator(),
+            drift=self._drifting(signal),
             anchors=self._anchors(),
             anchor_pull=config.anchor_pull or None,
             nudge=nudge,
@@ -222,6 +250,23 @@ class WindowModel(nn.Module):
     def parameter_counts(self) -> ParameterCounts:
         """How many numbers training adjusts."""
         return count_parameters(self, self.embedding)
+
+    def head_drifts(self, state: State, signal: State) -> Tensor | None:
+        """What each head adds to every wave, (B, W·N, H, c), or None without heads to drift."""
+        if self.drift is None:
+            return None
+        return self.drift.heads(self._drift_rows(state), self._drift_rows(signal))
+
+    def _drifting(self, signal: State | None) -> Callable[[State], State] | None:
+        drift = self.drift
+        if drift is None or signal is None:
+            return None
+        heard = self._drift_rows(signal)
+        return lambda state: drift(self._drift_rows(state), heard).reshape(state.shape)
+
+    def _drift_rows(self, state: State) -> Tensor:
+        """Every position as a row of waves, (B·W, N, C)."""
+        return split_waves(state, self.config.num_waves).flatten(0, 1)
 
     def _coupling(self) -> Tensor | None:
         """What one step of all couplings adds, as one operator: (W, W), or (N, W, W)."""
@@ -248,11 +293,14 @@ class WindowModel(nn.Module):
         config = self.config
         if not (config.anchor_strength or config.anchor_pull or config.anchor_freeze):
             return None
-        table = self.embedding.detach()
-        if config.anchor_scale == "state":
-            centred = F.layer_norm(table, (config.state_dim,))
-            table = normalise_waves(centred[:, None], config.num_waves)[:, 0]
-        return Anchors(table, self.read, config.anchor_candidates)
+        return Anchors(self.anchor_table(), self.read, config.anchor_candidates)
+
+    def anchor_table(self) -> Tensor:
+        """Where every token's anchor lies, (V, D); it carries gradient."""
+        if self.config.anchor_scale == "raw":
+            return self.embedding
+        centred = F.layer_norm(self.embedding, (self.config.state_dim,))
+        return normalise_waves(centred[:, None], self.config.num_waves)[:, 0]
 
     def _rest(self, tolerance: float | None = None) -> RestRule | None:
         epsilon = self.config.convergence_epsilon if tolerance is None else tolerance

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from boggers.model.architectures import Model
-from boggers.probe.places import Places, places_in, spread
+from boggers.probe.places import Places, has_places, places_in, spread
 
 Verdict = Literal["COLLAPSED", "OSCILLATING", "DRIFT", "HEALTHY"]
 
@@ -70,7 +70,7 @@ class Diagnosis:
 
 
 def diagnose(model: Model, ids: NDArray[Any], start: int, stop: int) -> Diagnosis | None:
-    """The diagnosis of a model on ids[start:stop]; None for a model that takes no steps.
+    """The diagnosis of a model on ids[start:stop]; None where nothing settles.
 
     A stream is looked at where its last stage ends, what it feels held still: the next move is
     what another descent would do. A window's next move is its next step.
@@ -81,7 +81,7 @@ def diagnose(model: Model, ids: NDArray[Any], start: int, stop: int) -> Diagnosi
         start, stop: where at most 64 places are taken, evenly spread over at most 4,096 tokens.
     """
     at = spread(start, min(stop, start + 4096), PLACES)
-    if model.config.num_dynamics_steps == 0 or not at:
+    if not has_places(model) or not at:
         return None
     return diagnose_places(places_in(model, ids, at))
 

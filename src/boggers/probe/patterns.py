@@ -283,6 +283,7 @@ def _awake(model: Model, ids: NDArray[Any], first: int, last: int) -> list[tuple
         groups = settled.proposal[0][:, None].split(32)
         answers = torch.cat([parts(memory, some)[1] for some in groups])
     else:
+        assert isinstance(model, WindowModel)
         assert model.memory is not None
         windows = places_in(model, ids, range(first + 1, last))
         answers = window_overlaps(model.memory, windows.settled())[0].amax(dim=1)

@@ -20,6 +20,7 @@ from boggers.infer.noise import breaking_noise
 from boggers.infer.score import STRETCH
 from boggers.model.architectures import Model
 from boggers.model.stream import Stage, StreamModel, StreamState
+from boggers.model.token import TokenModel
 from boggers.model.window import WindowModel
 from boggers.shapes import Logits, PerRow, State, Tokens
 
@@ -84,12 +85,17 @@ def places_in(model: Model, ids: NDArray[Any], at: Sequence[int]) -> Places:
 
     Raises:
         UserError: no place was named or one lies at the very beginning; or the model takes no
-            steps, so that nothing settles.
+            steps, so that nothing settles, or settles otherwise than by an energy of its own.
     """
     if not len(at) or min(at) < 1:
         raise UserError("A place needs at least one token before it. Give a longer text.")
     if model.config.num_dynamics_steps == 0:
         raise UserError("This model takes no relaxation steps, so nothing in it settles.")
+    if isinstance(model, TokenModel):
+        raise UserError(
+            "A token model's states move on with the text and have no energy of their own, so they "
+            "cannot be settled again from elsewhere. Look at a window or a stream."
+        )
     with torch.no_grad():
         if isinstance(model, WindowModel):
             window = model.config.window_size
@@ -97,6 +103,11 @@ def places_in(model: Model, ids: NDArray[Any], at: Sequence[int]) -> Places:
             contexts = torch.from_numpy(ids[before].astype(np.int64)).to(model.embedding.device)
             return WindowPlaces(model, contexts)
         return _stream_places(model, ids, at)
+
+
+def has_places(model: Model) -> bool:
+    """Whether there is anything in a model that settles and can be settled again."""
+    return model.config.num_dynamics_steps > 0 and not isinstance(model, TokenModel)
 
 
 def spread(start: int, stop: int, count: int) -> list[int]:
@@ -118,7 +129,7 @@ class WindowPlaces(Places):
         self.model = model
         self.contexts = contexts
         self.start = model.embed(contexts).detach()
-        self.system = model.remembering(model.system(), self.start, contexts)
+        self.system = model.remembering(model.system(signal=self.start), self.start, contexts)
         self.smooth = dataclasses.replace(self.system, breaks=None, rest=None)
 
     def settle(self, start: State) -> tuple[State, ...]:

@@ -19,6 +19,7 @@ from boggers.infer.noise import breaking_noise
 from boggers.infer.score import score, token_nats
 from boggers.model.architectures import Model
 from boggers.model.stream import Stage, StreamModel
+from boggers.model.token import TokenModel
 from boggers.model.window import WindowModel
 
 EDGES = (3.0, 10.0, 30.0, 100.0, 300.0)
@@ -66,6 +67,8 @@ def knock_out(model: Model, ids: NDArray[Any], start: int, stop: int, n_bytes: i
     """
     if isinstance(model, StreamModel):
         return _of_stream(model, ids, start, stop, n_bytes)
+    if isinstance(model, TokenModel):
+        raise UserError("A token model has no couplings whose timescales could be silenced.")
     return _of_window(model, ids, start, stop, n_bytes)
 
 
@@ -165,9 +168,10 @@ def _nats_without(
         contexts = torch.from_numpy(ids[before].astype(np.int64)).to(device)
         targets = torch.from_numpy(ids[places].astype(np.int64)).to(device)
         begun = model.embed(contexts)
+        heard = dataclasses.replace(system, drift=model.system(signal=begun).drift)
         state = relax(
             begun,
-            model.remembering(system, begun, contexts),
+            model.remembering(heard, begun, contexts),
             steps=model.config.num_dynamics_steps,
             generator=breaking_noise(device),
             keep_curves=False,

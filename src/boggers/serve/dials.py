@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from boggers.errors import UserError
 from boggers.model.architectures import Model
+from boggers.model.stream import StreamModel
 from boggers.model.window import WindowModel
 from boggers.serve.bias import Bias
 
@@ -54,5 +55,6 @@ def dials_for(
     if isinstance(model, WindowModel):
         rests = model.config.convergence_epsilon
     else:
+        assert isinstance(model, StreamModel)  # `load_mind` refuses all others
         rests = model.config.relax_tolerance
     return Dials(taken, rests if tolerance is None else tolerance, bias)

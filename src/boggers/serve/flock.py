@@ -102,6 +102,7 @@ def driver_for(model: Model, dials: Dials) -> Driver:
     """A driver of the model's architecture."""
     if isinstance(model, WindowModel):
         return WindowDriver(model, dials)
+    assert isinstance(model, StreamModel)  # `load_mind` refuses all others
     return StreamDriver(model, dials)
 
 

@@ -10,6 +10,7 @@ from boggers.errors import UserError
 from boggers.files import MANIFEST, checksum, read_json
 from boggers.infer.engine import STATE, Engine, find_checkpoint
 from boggers.model.architectures import Architecture, Model, architecture_of
+from boggers.model.token import TokenModel
 from boggers.model.window import WindowModel
 from boggers.text.base import Tokenizer
 
@@ -82,7 +83,8 @@ def load_mind(run: Path, device: torch.device | str = "cpu", step: int | None = 
     """Open the newest whole checkpoint of a run, or that of a step.
 
     Raises:
-        UserError: there is none, it is damaged, or it has not been trained at all.
+        UserError: there is none, it is damaged, it has not been trained at all, or it is of an
+            architecture that is not served.
     """
     checkpoint = find_checkpoint(run, step)
     progress = read_json(checkpoint / STATE).get("progress", {})
@@ -93,9 +95,15 @@ def load_mind(run: Path, device: torch.device | str = "cpu", step: int | None = 
             "model; train it with boggers train."
         )
     manifest = checkpoint / MANIFEST
+    engine = Engine.load(run, device, int(checkpoint.name.removeprefix("step-")))
+    if isinstance(engine.model, TokenModel):
+        raise UserError(
+            f"{run} is of the architecture token, and a server writes with windows and streams. "
+            "Write with it by boggers generate."
+        )
     return Mind(
         name=run.resolve().name,
-        engine=Engine.load(run, device, int(checkpoint.name.removeprefix("step-"))),
+        engine=engine,
         checkpoint=checkpoint.name,
         fingerprint=checksum(manifest)[:16],
         step=taken,

@@ -2,8 +2,9 @@
 
     step-0000123/
         model.safetensors · model.json · optimizer.safetensors · state.json · manifest.json
-        and average.safetensors where a running average is kept, memory.safetensors and graph.json
-    where tokens are remembered and a graph is driven
+        and average.safetensors where a running average is kept, carried.safetensors where a step
+        goes on from what the one before left, memory.safetensors and graph.json where tokens are
+        remembered and a graph is driven
 
 The random numbers of a step are a pure function of the seed and the step (see `train.loop`), so
 no generator state has to be restored; `random_state` in state.json is a witness of the last one.
@@ -42,6 +43,7 @@ from boggers.version import __version__
 _NAME = re.compile(r"step-(\d{7,})")
 _OPTIMIZER = "optimizer.safetensors"
 STATE = "state.json"
+CARRIED = "carried.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,7 @@ def save(
     origin: Origin,
     keep: int,
     average: WeightAverage | None = None,
+    carried: Mapping[str, Tensor] | None = None,
     coupling: Coupling | None = None,
 ) -> Path:
     """Write the checkpoint of `progress.step`, then remove those no longer kept.
@@ -149,6 +152,8 @@ def save(
         if average is not None:
             # What is not learned has no average, but a model is loaded from this file alone.
             save_file({**model.state_dict(), **average.tensors()}, folder / AVERAGE)
+        if carried:
+            save_carried(carried, folder)
         if coupling is not None:
             coupling.save(folder)
         write_json(folder / STATE, state(progress, origin))
@@ -238,6 +243,18 @@ def _load_shards(
         average.restore(dict(parameters))
         into |= {f"{AVERAGED}{n}": a for n, a in average.tensors().items()} if kept else {}
     read_shards(folder, into)
+
+
+def save_carried(carried: Mapping[str, Tensor], folder: Path) -> None:
+    """Keep what the last step left for the next one."""
+    save_file({name: value.contiguous() for name, value in carried.items()}, folder / CARRIED)
+
+
+def load_carried(folder: Path, device: torch.device) -> dict[str, Tensor]:
+    """What the last step before a checkpoint left to go on from; empty if nothing."""
+    path = folder / CARRIED
+    found = load_file(path) if path.is_file() else {}
+    return {name: value.to(device) for name, value in found.items()}
 
 
 def latest(checkpoints: Path) -> Found:

@@ -8,6 +8,7 @@ import tyro
 
 from boggers.errors import UserError
 from boggers.model.architectures import ModelConfig
+from boggers.model.token_config import TokenConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +136,14 @@ def require_fitting(config: GraphConfig, model: ModelConfig) -> None:
     """Refuse controls that this model does not have.
 
     Raises:
-        UserError: breaks are to be moved, but there are none; or steps, but nothing settles.
+        UserError: breaks are to be moved, but there are none; or steps, but nothing settles; or
+            tokens are to be remembered for a model that they cannot pull.
     """
+    if config.use_goat_memory and isinstance(model, TokenConfig):
+        raise UserError(
+            "--use-goat-memory pulls on the states of windows and streams; --architecture token "
+            "carries a slow state of its own instead. Leave one of them out."
+        )
     if config.graph_breaks is not None and not model.breaks:
         raise UserError("--graph-breaks moves the threshold of breaks, but --breaks is off.")
     if config.graph_steps is not None and not model.num_dynamics_steps:

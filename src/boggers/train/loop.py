@@ -14,6 +14,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
+from boggers.data.windows import Batch
 from boggers.errors import UserError
 from boggers.parallel import Agreement, watched
 from boggers.train import checkpoint
@@ -23,17 +24,19 @@ from boggers.train.interruption import Interruption
 from boggers.train.metrics import MetricsFile, MetricsRow
 from boggers.train.objective import Loss, objective
 from boggers.train.observers import (
+    BatchEvent,
     EpochEvent,
     EvalEvent,
     FitResult,
     Observer,
+    Recorder,
     StepEvent,
     Validation,
 )
 from boggers.train.optim import guarded_step, learning_rate
 from boggers.train.precision import products_in
 from boggers.train.prepare import Prepared, Validate
-from boggers.train.share import Adding, Part, parts, validated
+from boggers.train.share import Adding, Part, carried_by, parts, validated
 from boggers.train.writer import checkpoint_writer
 
 
@@ -41,6 +44,7 @@ def fit(
     prepared: Prepared,
     observers: Sequence[Observer] = (),
     validate: Validate | None = None,
+    recorders: Sequence[Recorder] = (),
 ) -> FitResult:
     """Train until the last step or a signal, leaving a checkpoint either way.
 
@@ -48,12 +52,13 @@ def fit(
         prepared: everything built from the configuration, at its step.
         observers: told of every step, measurement and epoch.
         validate: measures the held-out text; None leaves it unmeasured.
+        recorders: look into every batch.
 
     Raises:
         UserError: too many steps in a row were not finite, or nothing could be written; the
             checkpoints saved before are intact.
     """
-    training = _Training(prepared, observers, validate)
+    training = _Training(prepared, observers, validate, recorders)
     agreement = Agreement(prepared.world)
     with Interruption() as interruption, watched(prepared.world):
         while training.step < prepared.total_steps and not agreement(interruption.requested):
@@ -89,17 +94,23 @@ class _Training:
     """The moving parts of one call of `fit`."""
 
     def __init__(
-        self, prepared: Prepared, observers: Sequence[Observer], validate: Validate | None
+        self,
+        prepared: Prepared,
+        observers: Sequence[Observer],
+        validate: Validate | None,
+        recorders: Sequence[Recorder],
     ) -> None:
         self.prepared = prepared
         self.config = prepared.config.train
         self.observers = observers
+        self.recorders = recorders
         self.validate = validate
         self.progress = prepared.progress
         self.step = self.progress.step
         self.saved_step = self.step
         self.checkpoint = checkpoint.step_folder(prepared.run.checkpoints, self.step)
         self.validation: Validation | None = None
+        self.carried = prepared.carried
         self.generator = torch.Generator(device=prepared.device)
         self.precision = products_in(self.config.precision, prepared.device)
         self.averages = Averages(
@@ -155,7 +166,7 @@ class _Training:
             random_state=hashlib.sha256(state).hexdigest(),
         )
         with self.clock.paused():
-            self.checkpoint = self.writer.save(self.progress)
+            self.checkpoint = self.writer.save(self.progress, self.carried)
         self.saved_step = self.step
 
     def result(self, *, interrupted: bool, signal: int | None) -> FitResult:
@@ -185,13 +196,16 @@ class _Training:
         damping = 1.0 if coupling is None else coupling.before_step()
         prepared.optimizer.zero_grad(set_to_none=True)
         with nullcontext() if coupling is None else coupling.controls():
-            loss, tokens = self._differentiated(epoch, index)
+            loss, tokens, batch = self._differentiated(epoch, index)
         rate = learning_rate(optim, self.step, prepared.total_steps, prepared.steps_per_epoch)
         rate *= damping
         norm, skipped = guarded_step(prepared.optimizer, loss.total, rate, optim.grad_clip)
         self.averages.add(_measurements(loss, norm), skipped)
-        if coupling is not None:
-            coupling.after_step(prepared.batch(epoch, index), loss)
+        self.carried = loss.carried
+        if batch is None and (coupling is not None or self.recorders):
+            batch = prepared.batch(epoch, index)
+        if coupling is not None and batch is not None:
+            coupling.after_step(batch, loss)
         if prepared.average is not None:
             prepared.average.update(self.step)
         self.step += 1
@@ -203,15 +217,21 @@ class _Training:
             batch=index,
             tokens=self.progress.tokens + tokens,
         )
+        if batch is not None:
+            self._record(rate, batch, loss, norm)
         return rate
 
-    def _differentiated(self, epoch: int, index: int) -> tuple[Loss, int]:
-        """Fill in the gradients of a batch; its loss, and the tokens that it predicts."""
-        prepared, tokens = self.prepared, 0
+    def _differentiated(self, epoch: int, index: int) -> tuple[Loss, int, Batch | None]:
+        """Fill in the gradients of a batch; its loss, how many tokens it predicts, and itself.
+
+        The batch is None where it was taken in parts.
+        """
+        prepared, tokens, whole = self.prepared, 0, None
         n = prepared.rows_of(index)
         shares = parts(n, prepared.world, prepared.config.parallel.micro_batch_size)
         losses: list[tuple[Part, Loss]] = []
         deep = None if prepared.coupling is None else prepared.coupling.deep()
+        carried = self.carried if index else {}
         for number, part in enumerate(shares, start=1):
             batch = prepared.batch(epoch, index, part.rows)
             seed = step_seed(self.config.seed, self.step, part.rows.start)
@@ -221,12 +241,29 @@ class _Training:
                 batch=batch,
                 config=prepared.config.loss,
                 generator=self.generator,
+                carried=carried_by(part, carried),
                 deep=deep,
+                watched=any(recorder.watches for recorder in self.recorders),
             )
             loss = self.adding.add(part, work, self.precision, is_last=number == len(shares))
             losses.append((part, loss))
             tokens = batch.targets.numel() // len(batch.targets) * n
-        return self.adding.mean(losses), tokens
+            whole = batch if part.weight == 1.0 else None
+        return self.adding.mean(losses, n), tokens, whole
+
+    def _record(self, rate: float, batch: Batch, loss: Loss, norm: Tensor) -> None:
+        index = (self.step - 1) % self.prepared.steps_per_epoch
+        event = BatchEvent(
+            step=self.step,
+            epoch=self._epoch,
+            index=index,
+            lr=rate,
+            batch=batch,
+            loss=loss,
+            grad_norm=norm,
+        )
+        for recorder in self.recorders:
+            recorder.on_batch(event)
 
     def _checked(self) -> Measured:
         """The measurements so far; ends the run if too many steps in a row were skipped.
@@ -307,7 +344,9 @@ class _Training:
         for observer in self.observers:
             observer.on_step(event)
             if epoch_ends:
-                observer.on_epoch(EpochEvent(step=self.step, epoch=self.progress.epoch, graph=felt))
+                at = EpochEvent(step=self.step, epoch=self.progress.epoch, graph=felt)
+                with self.clock.paused():
+                    observer.on_epoch(at)
 
 
 def _due(step: int, every: int | None, otherwise: bool) -> bool:

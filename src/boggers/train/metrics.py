@@ -49,6 +49,27 @@ class MetricsRow:
     energy_regulariser: float | None = None
     """Mean squared energy, before its weight."""
 
+    intermediate_ce: float | None = None
+    """Mean cross-entropy at every step of settling, before its weight."""
+
+    guidance_mse: float | None = None
+    """Mean squared distance to target states, before its weight."""
+
+    anchor_contrast: float | None = None
+    """Mean hinge of distances to anchors, before its weight."""
+
+    head_diversity: float | None = None
+    """Mean cosine between the drifts of two heads, before its weight."""
+
+    interaction_penalty: float | None = None
+    """Squared distance of the free mixing from doing nothing, before its weight."""
+
+    entropy_floor_penalty: float | None = None
+    """Mean nats below the entropy floor, before their weight."""
+
+    repulsion: float | None = None
+    """Mean cosine with what earlier batches settled to, before its weight."""
+
     val_ce: float | None = None
     """Plain held-out cross-entropy, in nats per token."""
 

@@ -6,7 +6,8 @@ for the contrast of the settling path instead.
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
@@ -16,14 +17,18 @@ from torch import Tensor
 from boggers.data.windows import Batch
 from boggers.dynamics.record import Relaxation
 from boggers.errors import UserError
+from boggers.field.drift import into_parts
 from boggers.model.architectures import Model
 from boggers.model.stream import StreamModel
-from boggers.model.window import WindowModel
-from boggers.train import losses
+from boggers.model.token import TokenModel, TokenReading
+from boggers.model.token_state import TokenState
+from boggers.model.window import Reading, WindowModel
+from boggers.train import extra_losses, losses
+from boggers.train.extra_losses import ExtraLosses
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossConfig:
+class LossConfig(ExtraLosses):
     """What the model is trained on. A weight left out takes what the loss mode implies."""
 
     loss_mode: Literal["ce", "trajectory"] = "ce"
@@ -93,7 +98,8 @@ class LossConfig:
         ):
             if weight is not None and not 0.0 <= weight < math.inf:
                 raise UserError(f"{flag} must be at least 0; it is {weight}.")
-        if not any(dataclasses.astuple(self.weights)):
+        self.check_extra()
+        if not any((*dataclasses.astuple(self.weights), *self.extra_weights.values())):
             raise UserError("Some loss must have weight, but all weights are 0; give one.")
 
     @property
@@ -124,6 +130,10 @@ _CROSS_ENTROPY = LossWeights(cross_entropy=1.0, contrast=0.0, token=0.0, readout
 _TRAJECTORY = LossWeights(cross_entropy=0.0, contrast=1.0, token=0.2, readout=0.15, energy=0.001)
 
 
+OF_THE_BATCH = frozenset({"repulsion"})
+"""What is carried from step to step for a batch as a whole; all else has a row for each of its."""
+
+
 @dataclass(frozen=True)
 class Loss:
     """One batch's objective and what it is made of; nothing here has been moved to the host."""
@@ -138,13 +148,28 @@ class Loss:
     settling: dict[str, Tensor]
     """How the batch settled: means over its rows or positions, by metrics column, detached."""
 
+    carried: dict[str, Tensor] = field(default_factory=dict)
+    """What the next step of the run goes on from, by name; detached."""
+
+    relaxation: Relaxation | None = None
+    """How the windows settled, if the model is one of windows."""
+
+    reading: TokenReading | None = None
+    """How the tokens were followed, if the model is one of tokens."""
+
+    logits: Tensor | None = None
+    """What was predicted, (B, V)."""
+
 
 def objective(
     model: Model,
     batch: Batch,
     config: LossConfig,
     generator: torch.Generator,
+    carried: Mapping[str, Tensor] | None = None,
+    *,
     deep: Tensor | None = None,
+    watched: bool = False,
 ) -> Loss:
     """Run the model on a batch and add up the losses that have weight.
 
@@ -155,11 +180,15 @@ def objective(
         batch: contexts and the targets that follow, on the model's device.
         config: the weights and shapes of the terms.
         generator: on the model's device; feeds the model's noise and the choice of negatives.
+        carried: what the step before left, in the same epoch.
         deep: (V,), tokens that a memory leaves out of the bigram bias.
+        watched: keep the whole path of settling, for the records.
     """
     if isinstance(model, StreamModel):
         return _of_stream(model, batch, config, generator)
-    return _of_window(model, batch, config, generator, deep)
+    if isinstance(model, TokenModel):
+        return _of_token(model, batch, config, generator, carried or {})
+    return _of_window(model, batch, config, generator, carried or {}, deep=deep, watched=watched)
 
 
 def require_possible(config: LossConfig, architecture: str) -> None:
@@ -174,10 +203,13 @@ def require_possible(config: LossConfig, architecture: str) -> None:
         "--token-aux-ce": weights.token,
         "--readout-aux-alpha": weights.readout,
     }
+    windows_only |= config.extra_weights
+    if architecture == "token":
+        windows_only.pop("--phase1-head-diversity-weight")
     wanted = [flag for flag, weight in windows_only.items() if weight > 0.0]
-    if architecture == "stream" and wanted:
+    if architecture != "window" and wanted:
         raise UserError(
-            f"{wanted[0]} is a loss of the window model; a stream is trained on plain "
+            f"{wanted[0]} is a loss of the window model; a {architecture} is trained on plain "
             "cross-entropy at every position. Leave it out, or use --architecture window."
         )
 
@@ -216,15 +248,70 @@ def _of_stream(
     return Loss(total, parts, settling)
 
 
+def _of_token(
+    model: TokenModel,
+    batch: Batch,
+    config: LossConfig,
+    generator: torch.Generator,
+    carried: Mapping[str, Tensor],
+) -> Loss:
+    """Cross-entropy of every token of every lane, each going on from where its lane stood."""
+    weights = config.weights
+    state = TokenState(**carried) if carried else None
+    reading: TokenReading = model(batch.contexts, state=state, generator=generator)
+    logits = reading.logits.flatten(0, 1)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    targets = batch.targets.flatten()
+    plain = losses.plain_cross_entropy(logits, targets)
+    main = plain
+    if config.label_smoothing > 0.0:
+        main = losses.smoothed_cross_entropy(logits, targets, config.label_smoothing)
+    total = weights.cross_entropy * main
+    parts = {"train_ce": plain.detach()}
+    lengths = reading.fast.square().sum(dim=-1)
+    if weights.energy > 0.0:
+        energy = losses.energy_regulariser(lengths.flatten())
+        total = total + weights.energy * energy
+        parts["energy_regulariser"] = energy.detach()
+    if config.head_diversity_weight > 0.0:
+        rows = (
+            into_parts(v.flatten(0, 1), model.config.num_waves)
+            for v in (reading.fast, reading.signals)
+        )
+        alike = extra_losses.head_diversity(model.drift.heads(*rows))
+        total = total + config.head_diversity_weight * alike
+        parts["head_diversity"] = alike.detach()
+    settling = {
+        "tension": reading.settled("tension").mean(),
+        "energy": lengths.detach().mean(),
+        "residual": reading.settled("residual").mean(),
+        "steps_used": reading.settled("steps").mean(),
+        "breaks": reading.settled("breaks").mean(),
+    }
+    after = reading.state.detached().tensors()
+    return Loss(total, parts, settling, carried=after, reading=reading)
+
+
 def _of_window(
     model: WindowModel,
     batch: Batch,
     config: LossConfig,
     generator: torch.Generator,
+    carried: Mapping[str, Tensor],
+    *,
     deep: Tensor | None,
+    watched: bool,
 ) -> Loss:
     weights = config.weights
-    reading = model(batch.contexts, keep_path=weights.contrast > 0.0, generator=generator)
+    reading = model(
+        batch.contexts,
+        target=batch.states,
+        nudge=config.guidance_nudge or None,
+        keep_path=watched or weights.contrast > 0.0 or config.intermediate_weight > 0.0,
+        keep_curves=watched,
+        keep_kicks=watched,
+        generator=generator,
+    )
     relaxation: Relaxation = reading.relaxation
     plain = losses.plain_cross_entropy(reading.logits, batch.targets)
     main = plain
@@ -249,7 +336,77 @@ def _of_window(
         energy = losses.energy_regulariser(model.system().energy(relaxation.state))
         total = total + weights.energy * energy
         parts["energy_regulariser"] = energy.detach()
-    return Loss(total, parts, _settling(relaxation))
+    after: dict[str, Tensor] = {}
+    for name, weight, value in _extra_terms(model, reading, batch, config, generator, carried):
+        total = total + weight * value
+        parts[name] = value.detach()
+    if config.repulsion_weight > 0.0:
+        last = relaxation.state[:, -1]
+        after["repulsion"] = extra_losses.remembered(_memory(carried, last), last)
+    return Loss(
+        total,
+        parts,
+        _settling(relaxation),
+        carried=after,
+        relaxation=relaxation,
+        logits=reading.logits,
+    )
+
+
+def _extra_terms(
+    model: WindowModel,
+    reading: Reading,
+    batch: Batch,
+    config: LossConfig,
+    generator: torch.Generator,
+    carried: Mapping[str, Tensor],
+) -> Iterator[tuple[str, float, Tensor]]:
+    """Every term that is asked for besides the main ones: its column, its weight, its value."""
+    relaxation = reading.relaxation
+    state, targets, last = relaxation.state, batch.targets, relaxation.state[:, -1]
+    if config.intermediate_weight > 0.0 and relaxation.path:
+        read = [model.read(step) for step in relaxation.path]
+        value = extra_losses.intermediate_cross_entropy(read, targets, config.label_smoothing)
+        yield "intermediate_ce", config.intermediate_weight, value
+    if config.guidance_weight > 0.0 and batch.states is not None:
+        value = extra_losses.guidance(state, batch.states)
+        yield "guidance_mse", config.guidance_weight, value
+    if config.anchor_contrast_weight > 0.0:
+        value = extra_losses.anchor_contrast(
+            last,
+            targets,
+            model.anchor_table(),
+            generator,
+            negatives=config.anchor_contrast_negatives,
+            margin=config.anchor_contrast_margin,
+        )
+        yield "anchor_contrast", config.anchor_contrast_weight, value
+    if config.head_diversity_weight > 0.0:
+        drifts = model.head_drifts(state, model.embed(batch.contexts))
+        yield "head_diversity", config.head_diversity_weight, extra_losses.head_diversity(drifts)
+    if config.interaction_weight > 0.0:
+        yield "interaction_penalty", config.interaction_weight, _mixing(model)
+    if config.entropy_floor_weight > 0.0:
+        strain = model.system().tension(state.detach())
+        value = extra_losses.entropy_floor_penalty(reading.logits, strain, config.entropy_floor)
+        yield "entropy_floor_penalty", config.entropy_floor_weight, value
+    if config.repulsion_weight > 0.0:
+        value = extra_losses.repulsion(last, _memory(carried, last))
+        yield "repulsion", config.repulsion_weight, value
+
+
+def _mixing(model: WindowModel) -> Tensor:
+    if model.interaction is None:
+        raise UserError(
+            "--phase2-interaction-reg-weight keeps the free mixing small: it needs "
+            "--phase1-enable-window-interaction."
+        )
+    return extra_losses.interaction_penalty(model.interaction.matrix)
+
+
+def _memory(carried: Mapping[str, Tensor], last: Tensor) -> Tensor:
+    """What earlier batches settled to, (m, D)."""
+    return carried.get("repulsion", last.new_zeros(0, last.shape[1]).detach())
 
 
 def _settling(relaxation: Relaxation) -> dict[str, Tensor]:

@@ -4,7 +4,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from torch import Tensor
+
+from boggers.data.windows import Batch
 from boggers.train.metrics import MetricsRow
+from boggers.train.objective import Loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +111,36 @@ class FitResult:
     """The signal that this process got; another process of the run may have got it."""
     notes: tuple[str, ...] = ()
     """Sentences that a person should read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchEvent:
+    """One batch has been learned from; nothing in here has been moved to the host."""
+
+    step: int
+    """Steps taken, this one included."""
+
+    epoch: int
+    """Counted from 1."""
+
+    index: int
+    """The batch within its epoch, counted from 0."""
+
+    lr: float
+    batch: Batch
+    loss: Loss
+    grad_norm: Tensor
+    """Global gradient norm before clipping."""
+
+
+class Recorder(Protocol):
+    """Looks into every batch, which an observer does not; it may wait for the device."""
+
+    watches: bool
+    """Whether it needs the whole path of settling."""
+
+    def on_batch(self, event: BatchEvent) -> None:
+        """After every optimiser step, before its observers are told."""
 
 
 class Observer(Protocol):

@@ -3,13 +3,15 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from boggers.data.config import DataConfig
 from boggers.data.hub import materialise
+from boggers.data.lanes import Lanes
+from boggers.data.lines import cut_lines
 from boggers.data.sequences import Sequences
 from boggers.data.shards import total
 from boggers.data.split import Split, split
@@ -20,6 +22,7 @@ from boggers.files import write_json
 from boggers.infer.score import score
 from boggers.model.architectures import Model, build_model
 from boggers.model.stream import StreamConfig
+from boggers.model.token import TokenConfig
 from boggers.parallel import ALONE, World, require_determinism
 from boggers.probe.diagnosis import diagnose
 from boggers.text.base import Tokenizer
@@ -28,12 +31,15 @@ from boggers.train import checkpoint
 from boggers.train.average import WeightAverage
 from boggers.train.checkpoint import Origin, Progress
 from boggers.train.coupling import Coupling, make_coupling
+from boggers.train.elsewhere import place_checkpoints
+from boggers.train.fallback import with_text
 from boggers.train.graph_config import require_fitting
+from boggers.train.guidance import Guidance, make_guidance
 from boggers.train.objective import require_possible
 from boggers.train.observers import Validation
 from boggers.train.optim import Optimizer, make_optimizer
 from boggers.train.run import Run, RunConfig, choose_device
-from boggers.train.share import open_door
+from boggers.train.share import open_door, require_whole_batches
 from boggers.train.start import choose_start
 
 Validate = Callable[[Model], Validation]
@@ -50,7 +56,7 @@ class Prepared:
     tokenizer: Tokenizer
     corpus: TokenCorpus
     split: Split
-    rows: Windows | Sequences
+    rows: Windows | Sequences | Lanes
     model: Model
     door: nn.Module
     """The way to the model's weights for what needs them gathered; see `train.share`."""
@@ -61,9 +67,14 @@ class Prepared:
     """The graph and the memory of tokens, if the run has one of them."""
     origin: Origin
     progress: Progress
+    carried: dict[str, Tensor] = field(default_factory=dict)
+    """What the step before the next one left to go on from; empty at an epoch's beginning."""
+    guidance: Guidance | None = None
+    """Looks up what windows are led to in training, if anything."""
     damaged: tuple[str, ...] = ()
     """One sentence for every damaged checkpoint that was passed over."""
-
+    replaced: str | None = None
+    """Says so where generated text took the place of the corpus."""
     world: World = ALONE
     """The processes that train it together."""
 
@@ -92,7 +103,11 @@ class Prepared:
             batch = self.rows.batch(seed, epoch, index, size, rows)
         else:
             batch = self.rows.epoch_batch(seed, epoch, index, size, rows)
-        return Batch(batch.contexts.to(self.device), batch.targets.to(self.device))
+        contexts, targets = batch.contexts.to(self.device), batch.targets.to(self.device)
+        states = None
+        if self.guidance is not None and batch.numbers is not None:
+            states = self.guidance(batch.numbers, contexts)
+        return Batch(contexts, targets, batch.numbers, states)
 
     @property
     def validate(self) -> Validate | None:
@@ -135,12 +150,15 @@ def prepare(
     config = _with_memory(config)
     train = config.train
     require_possible(config.loss, config.architecture)
+    context = getattr(config.model, "window_size", config.tokens_per_row)
     require_fitting(config.graph, config.model)
+    require_whole_batches(config, world)
     if config.parallel.deterministic:
         require_determinism()
     device = world.device(choose_device(train.device))
     start = world.told(lambda: choose_start(config))
     with world.one_first():
+        config, replaced = with_text(config, context)
         config = dataclasses.replace(config, data=_fetched(config.data, progress))
         tokenizer = (
             tokenizer_for(config.text, config.data)
@@ -152,6 +170,7 @@ def prepare(
     parts, rows = _cut(config, corpus)
     initial = torch.Generator().manual_seed(train.seed)
     model = build_model(config.model, tokenizer.vocab_size, initial)
+    guidance = make_guidance(config.loss, model, rows, device)
     door = open_door(model, world, config, device)
     optimizer = make_optimizer(model, config.optim)
     average = None if train.ema_decay is None else WeightAverage(model, train.ema_decay)
@@ -164,9 +183,10 @@ def prepare(
         windows_per_step=config.rows_per_step,
         seed=train.seed,
     )
-    at = Progress()
+    at, carried = Progress(), dict[str, Tensor]()
     if start.checkpoint is not None:
         at = checkpoint.load(start.checkpoint, model, optimizer, origin, average, coupling)
+        carried = checkpoint.load_carried(start.checkpoint, device)
         # Every process has read it before one of them goes on and removes it.
         world.meet()
     prepared = Prepared(
@@ -184,7 +204,10 @@ def prepare(
         coupling=coupling,
         origin=origin,
         progress=at,
+        carried=carried,
+        guidance=guidance,
         damaged=start.damaged,
+        replaced=replaced,
         world=world,
     )
     world.told(lambda: _write_folder(prepared))
@@ -199,14 +222,28 @@ def _fetched(data: DataConfig, progress: Callable[[int, int], None] | None) -> D
     return dataclasses.replace(data, hf_refresh=False)
 
 
-def _cut(config: RunConfig, corpus: TokenCorpus) -> tuple[Split, Windows | Sequences]:
+def _cut(config: RunConfig, corpus: TokenCorpus) -> tuple[Split, Windows | Sequences | Lanes]:
     """What is trained on and what is held out, and the rows of the former."""
     tokens, share = len(corpus.ids), config.data.val_fraction
     if isinstance(config.model, StreamConfig):
         length = config.model.sequence_length
         parts = split(tokens, share, length, flag="--sequence-length")
         return parts, Sequences(corpus.ids, parts.train.start, parts.train.stop, length)
+    if isinstance(config.model, TokenConfig):
+        length = config.model.sequence_length
+        parts = split(tokens, share, length, flag="--sequence-length")
+        start, stop = parts.train.start, parts.train.stop
+        return parts, Lanes(corpus.ids, start, stop, length, config.rows_per_step)
     window = config.model.window_size
+    if not config.data.streaming_dataset:
+        return cut_lines(
+            corpus.ids,
+            corpus.byte_lengths,
+            share,
+            window,
+            copies=config.data.epoch_copies or 1,
+            buffer=config.data.shuffle_buffer,
+        )
     parts = split(tokens, share, window)
     return parts, Windows(corpus.ids, parts.train.start, parts.train.stop, window)
 
@@ -214,6 +251,8 @@ def _cut(config: RunConfig, corpus: TokenCorpus) -> tuple[Split, Windows | Seque
 def _with_memory(config: RunConfig) -> RunConfig:
     """The configuration with the form of the bonus that a memory implies."""
     if not config.graph.use_goat_memory or config.model.token_bonus is not None:
+        return config
+    if isinstance(config.model, TokenConfig):  # which `require_fitting` refuses
         return config
     return dataclasses.replace(config, model=dataclasses.replace(config.model, token_bonus="hold"))
 
@@ -227,6 +266,8 @@ def _settled(config: RunConfig, run: Run) -> RunConfig:
 def _write_folder(prepared: Prepared) -> None:
     """Save what defines the run beside its checkpoints."""
     run, parts, corpus = prepared.run, prepared.split, prepared.corpus
+    if prepared.config.record.checkpoint_dir is not None:
+        place_checkpoints(run, prepared.config.record.checkpoint_dir)
     prepared.tokenizer.save(run.tokenizer)
     write_json(
         run.data_file,

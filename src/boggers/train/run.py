@@ -21,6 +21,7 @@ from boggers.train.graph_config import GraphConfig
 from boggers.train.objective import LossConfig
 from boggers.train.optim import OptimConfig
 from boggers.train.precision import Precision
+from boggers.train.record_config import RecordConfig
 from boggers.train.share_config import ParallelConfig
 from boggers.train.typed_json import from_json, to_json
 
@@ -111,7 +112,8 @@ class RunConfig:
 
     architecture: Architecture = "window"
     """How tokens become a state: window settles the last W tokens together; stream settles every
-    position of a text, each with a fading past."""
+    position of a text, each with a fading past; token follows a text one token at a time with a
+    fast and a slow state."""
 
     model: ModelConfig = field(default_factory=WindowConfig)
     text: TextConfig = field(default_factory=TextConfig)
@@ -119,6 +121,7 @@ class RunConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    record: RecordConfig = field(default_factory=RecordConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     graph: GraphConfig = field(default_factory=GraphConfig)
 
@@ -127,6 +130,16 @@ class RunConfig:
             raise UserError(
                 f"A run of the architecture {self.architecture} needs the options of that "
                 f"architecture; those of {architecture_of(self.model)} came."
+            )
+        if self.record.per_head_tension and self.tension_heads < 2:
+            raise UserError(
+                "--phase1-enable-per-head-tension compares heads of windows: give --architecture "
+                "window and two or more by --phase1-num-heads."
+            )
+        if not (self.data.streaming_dataset or isinstance(self.model, WindowConfig)):
+            raise UserError(
+                f"--no-streaming-dataset cuts windows out of lines; a {self.architecture} reads "
+                "on. Leave it out, or use --architecture window."
             )
         if self.model.token_bonus is not None and not self.graph.use_goat_memory:
             raise UserError("--token-bonus does nothing without --use-goat-memory.")
@@ -138,8 +151,15 @@ class RunConfig:
             )
 
     @property
+    def tension_heads(self) -> int:
+        """Parts of a window's positions whose tension is recorded apart."""
+        if not (self.record.per_head_tension and isinstance(self.model, WindowConfig)):
+            return 1
+        return self.model.simple_num_heads or 1
+
+    @property
     def tokens_per_row(self) -> int:
-        """Tokens that a row of a batch predicts: one a window, T a sequence."""
+        """Tokens that a row of a batch predicts: one a window, T a sequence or a lane."""
         return 1 if isinstance(self.model, WindowConfig) else self.model.sequence_length
 
     @property

@@ -6,7 +6,7 @@ A step is the same whether one process takes the batch whole, in parts one after
 (`--micro-batch-size`), or many processes take a part each: `--batch-size` counts the rows of all.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,9 +17,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from boggers.errors import UserError
 from boggers.model.architectures import Model
 from boggers.parallel import World
-from boggers.train.objective import Loss
+from boggers.train.objective import OF_THE_BATCH, Loss
 from boggers.train.run import RunConfig
 
 if TYPE_CHECKING:
@@ -61,6 +62,33 @@ def parts(n: int, world: World, most: int | None = None) -> list[Part]:
         Part(slice(a, b), (b - a) / n) if b > a else Part(slice(0, 1), 0.0)
         for a, b in pairwise(bounds)
     ]
+
+
+def carried_by(part: Part, carried: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a part goes on from, of what the batch before left."""
+    return {
+        name: value if name in OF_THE_BATCH else value[part.rows] for name, value in carried.items()
+    }
+
+
+def require_whole_batches(config: RunConfig, world: World) -> None:
+    """Refuse records that look at single rows where nobody sees a whole batch.
+
+    Raises:
+        UserError: such a record is wanted in a run that takes its batches in parts, or one that
+            reads the model where its weights are spread.
+    """
+    record = config.record
+    if record.by_row and (world.size > 1 or config.parallel.micro_batch_size is not None):
+        raise UserError(
+            f"{record.by_row[0]} looks at every row of a batch at once; this run takes batches in "
+            "parts. Leave it out, or train in one process without --micro-batch-size."
+        )
+    if world.size > 1 and config.parallel.strategy == "fsdp" and record.epoch_metrics_csv:
+        raise UserError(
+            "--epoch-metrics-csv measures with the whole model, which --strategy fsdp spreads over "
+            "processes. Leave it out (metrics.csv has every loss), or use --strategy ddp."
+        )
 
 
 class Door(nn.Module):
@@ -194,8 +222,11 @@ class Adding:
             cast("FSDPModule", door).set_requires_gradient_sync(is_last)
         yield
 
-    def mean(self, losses: list[tuple[Part, Loss]]) -> Loss:
-        """The measurements of the whole batch, the same in every process, still on the device."""
+    def mean(self, losses: list[tuple[Part, Loss]], n: int) -> Loss:
+        """The measurements of a batch of n rows, and what it leaves to the next step.
+
+        The same in every process, still on the device.
+        """
         if self._world.size == 1 and len(losses) == 1:
             return losses[0][1]
         rows = [
@@ -211,7 +242,25 @@ class Adding:
             next(names),
             {name: next(names) for name in first.parts},
             {name: next(names) for name in first.settling},
+            carried=self._carried(losses, n),
         )
+
+    def _carried(self, losses: list[tuple[Part, Loss]], n: int) -> dict[str, Tensor]:
+        """Rows side by side, and the mean of what belongs to the whole batch."""
+        carried: dict[str, Tensor] = {}
+        for name, like in losses[0][1].carried.items():
+            if name in OF_THE_BATCH:
+                total = sum(part.weight * loss.carried[name] for part, loss in losses)
+                assert isinstance(total, Tensor)
+            else:
+                total = like.new_zeros(n, *like.shape[1:])
+                for part, loss in losses:
+                    if part.weight:
+                        total[part.rows] = loss.carried[name]
+            if self._world.size > 1:
+                dist.all_reduce(total)
+            carried[name] = total
+        return carried
 
 
 def _is_spread(door: nn.Module) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from boggers.errors import UserError
 from boggers.files import MANIFEST
 from boggers.train import checkpoint
+from boggers.train.elsewhere import run_of
 from boggers.train.run import Run, RunConfig, new_folder
 from boggers.train.typed_json import differences
 
@@ -78,7 +79,7 @@ def _at_checkpoint(path: Path, out: Path | None) -> Start:
         raise UserError(f"--resume-checkpoint must be a checkpoint or run folder; {path} is none.")
     damaged: tuple[str, ...] = ()
     if (path / MANIFEST).is_file() or checkpoint.is_step_folder(path):
-        folder, source = path, Run(path.resolve().parent.parent)
+        folder, source = path, run_of(path)
     else:
         source = Run(path)
         found = checkpoint.latest(source.checkpoints)

@@ -239,7 +239,7 @@ def controlled(config: Any, feedback: Feedback) -> Any:
     if gains.breaks is not None and config.break_rule is not None:
         tense = feedback.break_threshold(config.break_rule.tense)
         # A row is calm below a lower tension than it is tense above.
-        changes["break_tense"] = max(tense, config.break_calm * 1.01)
+        changes["break_tense"] = max(tense, config.break_rule.calm * 1.01)
     return dataclasses.replace(config, **changes) if changes else config
 
 

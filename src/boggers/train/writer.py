@@ -1,10 +1,12 @@
 """Who writes a run's checkpoints, and when they are whole."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
+
+from torch import Tensor
 
 from boggers.errors import UserError
 from boggers.files import adopt_folder, write_json
@@ -18,8 +20,13 @@ from boggers.train.prepare import Prepared
 class CheckpointWriter(Protocol):
     """Writes checkpoints of one run; every process calls the same methods."""
 
-    def save(self, progress: Progress) -> Path:
-        """Begin to write the checkpoint of this progress; where it lies when it is whole."""
+    def save(self, progress: Progress, carried: Mapping[str, Tensor]) -> Path:
+        """Begin to write the checkpoint of this progress; where it lies when it is whole.
+
+        Args:
+            progress: where the run stands.
+            carried: what the last step left to the next one, the same in every process.
+        """
 
     def finish(self) -> None:
         """Wait until what was begun is whole."""
@@ -38,7 +45,7 @@ class WholeWriter:
     def __init__(self, prepared: Prepared) -> None:
         self._prepared = prepared
 
-    def save(self, progress: Progress) -> Path:
+    def save(self, progress: Progress, carried: Mapping[str, Tensor]) -> Path:
         """Write the checkpoint."""
         run = self._prepared
         return run.world.told(
@@ -50,6 +57,7 @@ class WholeWriter:
                 run.origin,
                 run.config.train.keep_checkpoints,
                 run.average,
+                carried,
                 run.coupling,
             )
         )
@@ -70,7 +78,7 @@ class ShardedWriter:
         self._thread = ThreadPoolExecutor(1)
         self._begun: Future[None] | None = None
 
-    def save(self, progress: Progress) -> Path:
+    def save(self, progress: Progress, carried: Mapping[str, Tensor]) -> Path:
         """Copy what is to be written, and begin."""
         self.finish()
         prepared, world = self._prepared, self._prepared.world
@@ -78,7 +86,7 @@ class ShardedWriter:
         if world.told(lambda: checkpoint.is_whole(target)):
             return target
         hidden = target.with_name(f".{target.name}.shards")
-        world.told(lambda: self._describe(hidden, progress))
+        world.told(lambda: self._describe(hidden, progress, carried))
         from torch.distributed.checkpoint.state_dict_saver import async_save
 
         copied = async_save(
@@ -103,11 +111,13 @@ class ShardedWriter:
         _explained(begun.result)
         self._prepared.world.meet()
 
-    def _describe(self, hidden: Path, progress: Progress) -> None:
+    def _describe(self, hidden: Path, progress: Progress, carried: Mapping[str, Tensor]) -> None:
         prepared = self._prepared
         checkpoint.sweep(prepared.run.checkpoints)
         hidden.mkdir(parents=True)
         save_shape(prepared.model, hidden)
+        if carried:
+            checkpoint.save_carried(carried, hidden)
         if prepared.coupling is not None:
             prepared.coupling.save(hidden)
         write_json(hidden / checkpoint.STATE, checkpoint.state(progress, prepared.origin))

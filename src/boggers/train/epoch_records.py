@@ -1,0 +1,214 @@
+"""Rows of an epoch: losses, energies, steps, and measures of the held-out text."""
+
+import math
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from boggers.infer.shaped import settled_paths, shaped_cross_entropy
+from boggers.model.window import WindowModel
+from boggers.train import losses
+from boggers.train.observers import BatchEvent, EpochEvent, EvalEvent, FitResult, StepEvent
+from boggers.train.prepare import Prepared
+from boggers.train.tables import Cell, Table
+
+EPOCH_COLUMNS = (
+    "epoch",
+    "loss_mode",
+    "mean_loss",
+    "train_ce",
+    "val_ce",
+    "train_traj_contrast",
+    "val_traj_contrast",
+    "mean_final_step_tension",
+    "max_batch_loss",
+    "lr",
+    "global_step",
+    "tscore_evolves",
+    "tscore_last_tension",
+    "val_ce_plain",
+    "val_ppl_plain",
+    "val_bpb",
+)
+FAST_COLUMNS = (
+    "epoch",
+    "mean_energy",
+    "energy_variance",
+    "energy_min",
+    "energy_max",
+    "global_step",
+)
+STEPS_COLUMNS = (
+    "epoch",
+    "mean_steps",
+    "max_steps",
+    "min_steps",
+    "convergence_failures",
+    "early_convergence_batches",
+    "batches",
+)
+CONTRAST_SEED = 0
+
+
+class EpochRecords:
+    """Observes and records a run; writes the tables that its configuration names.
+
+    What is added up is that of this call: an epoch that was interrupted is recorded from where it
+    went on.
+    """
+
+    watches = False
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        record, at = prepared.config.record, prepared.progress.step or None
+        self.epochs = self._table(record.epoch_metrics_csv, EPOCH_COLUMNS, at)
+        self.fast = self._table(record.metrics_fast_csv, FAST_COLUMNS, at)
+        self.steps = self._table(record.attractor_steps_metrics_csv, STEPS_COLUMNS, None)
+        self.measured: EvalEvent | None = None
+        self.last: dict[str, Cell] = {}
+        """The latest row of the epoch table, written or not."""
+        self._begin()
+
+    def on_batch(self, event: BatchEvent) -> None:
+        """Keep the batch's scalars on the device."""
+        loss = event.loss
+        parts = {"loss": loss.total.detach(), **loss.parts}
+        if "tension" in loss.settling:
+            parts["tension"] = loss.settling["tension"]
+        for name, value in parts.items():
+            self.sums.setdefault(name, []).append(value.float())
+        if loss.relaxation is not None and len(loss.relaxation.energy):
+            self.energies.append(loss.relaxation.energy[-1].detach().float())
+            self.taken.append(loss.relaxation.steps)
+        if loss.reading is not None:
+            self.energies.append(loss.reading.fast.detach().square().sum(dim=-1).flatten().float())
+            self.taken.append(loss.reading.settled("steps").flatten().long())
+        self.lr = event.lr
+
+    def on_step(self, event: StepEvent) -> None:
+        """Nothing is written between epochs."""
+
+    def on_eval(self, event: EvalEvent) -> None:
+        """Remember the latest measurement."""
+        self.measured = event
+
+    def on_epoch(self, event: EpochEvent) -> None:
+        """Write the epoch's rows."""
+        self.last = self._epoch_row(event)
+        if self.epochs is not None:
+            self.epochs.append({**self.last, "lr": f"{self.lr:.8f}"})
+        if self.fast is not None and self.energies:
+            self.fast.append(self._energy_row(event), digits=8)
+        if self.steps is not None and self.taken:
+            self.steps.append(self._steps_row(event))
+        self.last["seconds"] = time.monotonic() - self.began
+        self._begin()
+
+    def on_end(self, result: FitResult) -> None:
+        """Everything is written already."""
+
+    def _begin(self) -> None:
+        self.sums: dict[str, list[Tensor]] = {}
+        self.energies: list[Tensor] = []
+        self.taken: list[Tensor] = []
+        self.lr = 0.0
+        self.began = time.monotonic()
+
+    def _table(self, path: Path | None, columns: tuple[str, ...], at: int | None) -> Table | None:
+
+        return None if path is None else Table(path, columns, at)
+
+    def _mean(self, name: str) -> float | None:
+        values = self.sums.get(name)
+        return float(torch.stack(values).mean()) if values else None
+
+    def _epoch_row(self, event: EpochEvent) -> dict[str, Cell]:
+        config = self.prepared.config
+        losses_seen = self.sums.get("loss")
+        row: dict[str, Cell] = {
+            "epoch": event.epoch,
+            "loss_mode": config.loss.loss_mode,
+            "mean_loss": self._mean("loss"),
+            "train_ce": self._mean("train_ce"),
+            "train_traj_contrast": self._mean("trajectory_contrast"),
+            "mean_final_step_tension": self._mean("tension"),
+            "max_batch_loss": float(torch.stack(losses_seen).max()) if losses_seen else None,
+            "lr": self.lr,
+            "global_step": event.step,
+        }
+        if not self.prepared.split.held_out or self.epochs is None:
+            return row
+        return row | self._held_out(event)
+
+    def _held_out(self, event: EpochEvent) -> dict[str, Cell]:
+        """What the held-out text says, plainly and in the original's ways."""
+        prepared, model = self.prepared, self.prepared.model
+        held, was_training = prepared.split.held_out, self.prepared.model.training
+        model.eval()
+        known = self.measured
+        validation = known.validation if known is not None and known.step == event.step else None
+        if validation is None and prepared.validate is not None:
+            validation = prepared.validate(model)
+        row: dict[str, Cell] = {}
+        if validation is not None:
+            row["val_ce_plain"] = validation.ce
+            row["val_ppl_plain"] = math.exp(min(validation.ce, 700.0))
+            row["val_bpb"] = validation.bits_per_byte
+        if isinstance(model, WindowModel):
+            place = prepared.corpus.ids, held.start, held.stop
+            row["val_ce"] = shaped_cross_entropy(model, *place)
+            row["val_traj_contrast"] = held_out_contrast(prepared)
+        model.train(was_training)
+        return row
+
+    def _energy_row(self, event: EpochEvent) -> dict[str, Cell]:
+        energies = torch.cat(self.energies)
+        return {
+            "epoch": event.epoch,
+            "mean_energy": float(energies.mean()),
+            "energy_variance": float(energies.var(correction=0)),
+            "energy_min": float(energies.min()),
+            "energy_max": float(energies.max()),
+            "global_step": event.step,
+        }
+
+    def _steps_row(self, event: EpochEvent) -> dict[str, Cell]:
+        most = self.prepared.config.model.num_dynamics_steps
+        taken = torch.cat(self.taken)
+        early = sum(int((steps < most).all()) for steps in self.taken)
+        return {
+            "epoch": event.epoch,
+            "mean_steps": float(taken.float().mean()),
+            "max_steps": int(taken.max()),
+            "min_steps": int(taken.min()),
+            "convergence_failures": len(self.taken) - early,
+            "early_convergence_batches": early,
+            "batches": len(self.taken),
+        }
+
+
+def held_out_contrast(prepared: Prepared) -> float | None:
+    """The path contrast of the held-out windows, negatives drawn at a fixed seed.
+
+    None where no path is contrasted: without steps, or without windows.
+    """
+    model, held, config = prepared.model, prepared.split.held_out, prepared.config.loss
+    if not isinstance(model, WindowModel) or model.config.num_dynamics_steps < 2:
+        return None
+    generator = torch.Generator(device=prepared.device).manual_seed(CONTRAST_SEED)
+    total = count = 0.0
+    for path in settled_paths(model, prepared.corpus.ids, held.start, held.stop):
+        with torch.inference_mode():
+            value = losses.trajectory_contrast(
+                path,
+                generator,
+                margin=config.trajectory_margin,
+                negatives=config.num_negatives if config.multi_negative else 1,
+                temperature=config.trajectory_temperature,
+            )
+        total += float(value) * len(path[0])
+        count += len(path[0])
+    return total / count if count else None

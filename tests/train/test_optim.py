@@ -179,7 +179,7 @@ class TestMuon:
         optimizer = make_optimizer(model, MUON)
         model.set_gradients(1.0)
         guarded_step(optimizer, torch.tensor(1.0), MUON.lr / 2, None)
-        rates = sorted(group["lr"] for group in optimizer.param_groups)
+        rates = sorted({group["lr"] for group in optimizer.param_groups})
         assert rates == pytest.approx([0.01, 0.05, 0.15])
 
     def test_left_out_the_table_moves_at_the_common_rate(self) -> None:

@@ -75,6 +75,7 @@ def stream_small() -> RunConfig:
             betas=(0.9, 0.95),
             weight_decay=0.1,
             embedding_decay=0.0,
+            phrase_decay=0.1,
             grad_clip=1.0,
         ),
         train=TrainConfig(batch_tokens=2048),

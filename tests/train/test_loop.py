@@ -154,10 +154,10 @@ class TestNotFinite:
         before: list[dict[str, torch.Tensor]] = []
         real = loop.objective
 
-        def poisoned(*args: object) -> loop.Loss:
+        def poisoned(*args: object, **given: object) -> loop.Loss:
             weights = {k: v.clone() for k, v in prepared.model.state_dict().items()}
             before.append(weights)
-            loss = real(*args)  # type: ignore[arg-type]
+            loss = real(*args, **given)  # type: ignore[arg-type]
             bad = math.nan if len(before) in steps else 1.0
             return dataclasses.replace(loss, total=loss.total * bad)
 

@@ -179,7 +179,7 @@ class TestMuon:
         optimizer = make_optimizer(model, MUON)
         model.set_gradients(1.0)
         guarded_step(optimizer, torch.tensor(1.0), MUON.lr / 2, None)
-        rates = sorted(group["lr"] for group in optimizer.param_groups)
+        rates = sorted({group["lr"] for group in optimizer.param_groups})
         assert rates == pytest.approx([0.01, 0.05, 0.15])
 
     def test_left_out_the_table_moves_at_the_common_rate(self) -> None:
@@ -256,3 +256,6 @@ def test_tables_are_decayed_at_a_rate_of_their_own() -> None:
     assert torch.equal(tables_kept.embedding, torch.ones(3, 2))
     assert torch.equal(tables_kept.phrase_table, torch.ones(3, 2))
     assert torch.equal(tables_kept.matrix, both.matrix)
+    phrases_decay = after(embedding_decay=0.0, phrase_decay=0.5)
+    assert torch.equal(phrases_decay.embedding, torch.ones(3, 2))
+    assert torch.equal(phrases_decay.phrase_table, both.phrase_table)

@@ -64,6 +64,10 @@ class OptimConfig:
     """The same for tables whose rows are looked up; `--weight-decay` if left out. A rare row is
     seldom taught and always decayed."""
 
+    phrase_decay: float | None = None
+    """The same for the table of phrases; `--embedding-decay` if left out. It has many rows for what
+    little a text says of each, so that it learns a text read twice by heart unless it decays."""
+
     grad_clip: float | None = None
     """Longest global gradient (L2 norm over all weights); a longer one is scaled down to it."""
 
@@ -98,6 +102,11 @@ class OptimConfig:
             self.embedding_decay,
         )
         _require(
+            self.phrase_decay is None or self.phrase_decay >= 0,
+            "--phrase-decay must be at least 0",
+            self.phrase_decay,
+        )
+        _require(
             self.grad_clip is None or self.grad_clip > 0,
             "--grad-clip must be above 0, or left out for none",
             self.grad_clip,
@@ -116,7 +125,7 @@ def learning_rate(config: OptimConfig, step: int, total: int, steps_per_epoch: i
     return rate
 
 
-TABLES = ("embedding", "phrase_table")
+EMBEDDING, PHRASES = "embedding", "phrase_table"
 """Last names of parameters whose rows are looked up."""
 
 
@@ -162,13 +171,15 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     orthogonalised; a table of embeddings is not one, its rows are looked up.
     """
     table: list[Tensor] = []
+    phrases: list[Tensor] = []
     matrices: list[Tensor] = []
     decayed: list[Tensor] = []
     free: list[Tensor] = []
     scalars: list[Tensor] = []
     for name, parameter in model.named_parameters():
-        if name.rpartition(".")[2] in TABLES:
-            table.append(parameter)
+        last = name.rpartition(".")[2]
+        if last in (EMBEDDING, PHRASES):
+            (table if last == EMBEDDING else phrases).append(parameter)
         elif parameter.ndim == 0:  # apart: a scalar is never spread over processes
             scalars.append(parameter)
         elif parameter.ndim < 2 or name.endswith("bias"):
@@ -180,9 +191,11 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
     table_rate = config.lr if config.embedding_lr is None else config.embedding_lr
     decay = config.weight_decay
     table_decay = decay if config.embedding_decay is None else config.embedding_decay
+    phrase_decay = table_decay if config.phrase_decay is None else config.phrase_decay
     groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": decay, "scale": 1.0},
         {"params": table, "weight_decay": table_decay, "scale": table_rate / config.lr},
+        {"params": phrases, "weight_decay": phrase_decay, "scale": table_rate / config.lr},
         {"params": free, "weight_decay": 0.0, "scale": 1.0},
         {"params": scalars, "weight_decay": 0.0, "scale": 1.0},
     ]

@@ -98,7 +98,7 @@ class _Training:
         prepared: Prepared,
         observers: Sequence[Observer],
         validate: Validate | None,
-        recorders: Sequence[Recorder],
+        recorders: Sequence[Recorder] = (),
     ) -> None:
         self.prepared = prepared
         self.config = prepared.config.train

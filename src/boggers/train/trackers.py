@@ -75,13 +75,13 @@ class WeightsAndBiases:
 
 
 def _scalars(event: StepEvent) -> dict[str, float]:
-    """The measurements of a row by name; those not taken are left out."""
+    """The numbers of a row by name; words and what was not measured are left out."""
     if event.row is None:
         return {}
     return {
         name: float(value)
         for name, value in dataclasses.asdict(event.row).items()
-        if value is not None and name != "step"
+        if isinstance(value, int | float) and name != "step"
     }
 
 

@@ -5,11 +5,14 @@ bar. Each has a row in one of the tables below, which say how to see its effect.
 """
 
 import csv
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -23,27 +26,14 @@ from boggers.train.loop import fit
 from boggers.train.objective import objective
 from boggers.train.optim import learning_rate
 from boggers.train.prepare import prepare
-from boggers.train.run import RunConfig, choose_device
+from boggers.train.run import RunConfig, TrainConfig, choose_device
 from tests.cli.conftest import Refused
 
 FLAGS = Path(__file__).parent / "original_flags.tsv"
 ROWS = list(csv.DictReader(FLAGS.read_text(encoding="utf-8").splitlines(), delimiter="\t"))
 NAMES = [row["flag"].split("|") for row in ROWS]
 FIRST = [names[0] for names in NAMES]
-
-HUB = {
-    "--dataset-source",
-    "--hf-cache-dir",
-    "--hf-max-rows",
-    "--hf-max-chars",
-    "--hf-refresh",
-}
-"""Options of corpora on the hub; their tests stand beside them."""
-
-GRAPH = {"--use-substrate", "--use-goat-memory"}
-"""Options of the living graph; their tests stand beside it."""
-
-ELSEWHERE = HUB | GRAPH
+CPU = torch.device("cpu")
 
 Around = list[str]
 GIVEN = ["--trajectory-guidance-from-embed", "--trajectory-guidance-mse-weight", "0.5"]
@@ -53,6 +43,7 @@ BREAKS = ["--breaks"]
 ANCHORS = ["--phase05-anchor-lambda", "0.5"]
 FREEZE = ["--phase05-enable-anchor-freeze", "--phase05-anchor-freeze-threshold", "1.5"]
 MIXING = ["--phase1-enable-window-interaction"]
+HERE = ["--dataset-source", "tinystories"]
 
 MODEL: dict[str, tuple[Around, Any, str]] = {
     "--window-size": ([], 5, "model.window_size"),
@@ -179,7 +170,18 @@ TRAINING: dict[str, tuple[Around, Any, str]] = {
 }
 """Seen in two epochs of training."""
 
+HUB: dict[str, tuple[Around, Any, str]] = {
+    "--dataset-source": ([], "tinystories", "data.dataset_source"),
+    "--hf-cache-dir": (HERE, Path("elsewhere"), "data.hf_cache_dir"),
+    "--hf-max-rows": (HERE, 3, "data.hf_max_rows"),
+    "--hf-max-chars": (HERE, 500, "data.hf_max_chars"),
+    "--hf-refresh": (HERE, True, "data.hf_refresh"),
+}
+"""Seen in a text that is read from a folder in the hub's layout."""
+
 OWN = {
+    "--use-substrate",
+    "--use-goat-memory",
     "--no-synthetic-fallback",
     "--tokenizer",
     "--vocab-cap",
@@ -212,7 +214,7 @@ MOVING = ["--num-dynamics-steps", "3", "--energy-step", "0.5"]
 def test_the_tables_name_every_option_once() -> None:
     assert len(ROWS) == 98
     aliases = {"--seq-len", "--batch-size", "--dataset-path"}
-    named = [*MODEL, *LOSSES, *TRAINING, *OWN, *ELSEWHERE]
+    named = [*MODEL, *LOSSES, *TRAINING, *HUB, *OWN]
     assert sorted(named) == sorted({*FIRST, *aliases})
 
 
@@ -223,8 +225,6 @@ def alias_help() -> str:
 
 @pytest.mark.parametrize("names", NAMES, ids=lambda names: names[0])
 def test_every_name_is_shown_by_help(names: list[str], alias_help: str) -> None:
-    if names[0] in ELSEWHERE:
-        return
     for name in names:
         shown = name.replace("_", "-")
         assert f" {shown} " in alias_help or f" {shown}," in alias_help, shown
@@ -254,7 +254,7 @@ def learned(config: RunConfig) -> list[torch.Tensor]:
     window = config.model.window_size
     contexts = torch.randint(23, (6, window), generator=chosen)
     targets = torch.randint(23, (6,), generator=chosen)
-    guidance = make_guidance(config.loss, model, 6)
+    guidance = make_guidance(config.loss, model, range(6), CPU)
     states = None if guidance is None else guidance(torch.arange(6), contexts)
     if states is not None:
         states = states.flip(0)  # what a window starts from would hardly move it
@@ -324,6 +324,75 @@ def test_an_option_of_training_has_its_effect(
     assert trained(*changed, "--out", "changed") != before
 
 
+@pytest.fixture
+def stories(texts: None) -> Callable[[str], None]:
+    """Publishes, as the hub lays datasets out, ten rows that tell of somebody."""
+
+    def publish(somebody: str) -> None:
+        folder = Path("roneneldan/TinyStories")
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        rows = [f"{somebody} went for walk number {n}, and it was long." * 3 for n in range(10)]
+        pq.write_table(pa.table({"text": rows}), folder / "data/train-00000-of-00001.parquet")
+
+    publish("A fox")
+    return publish
+
+
+@pytest.mark.parametrize("flag", HUB)
+def test_an_option_of_hub_texts_has_its_effect(flag: str, stories: Callable[[str], None]) -> None:
+    around, value, path = HUB[flag]
+    changed = [*around, *spelled(flag, value)]
+    before, after = configuration(*around), configuration(*changed)
+    assert at(after, path) == value
+    assert at(before, path) != value
+    text = trained(*around, "--out", "before")["corpus"]
+    stories("A cat")  # what is kept is not read again
+    assert trained(*around, "--out", "same")["corpus"] == text
+    assert trained(*changed, "--out", "changed")["corpus"] != text
+    if flag == "--hf-cache-dir":
+        assert len(list(Path("elsewhere").glob("tinystories_*.txt"))) == 1
+
+
+def test_names_with_underscores_mean_the_same() -> None:
+    spelt = [name for names in NAMES for name in names if "_" in name]
+    tables = MODEL | LOSSES | TRAINING | HUB
+    switches = {"--use-substrate": (), "--use-goat-memory": (), "--quick-test": ()}
+    seen = set()
+    for name in spelt:
+        dashed = name.replace("_", "-")
+        if dashed in tables:
+            around, value, _ = tables[dashed]
+            given = spelled(dashed, value)
+        elif dashed in switches:
+            around, given = [], [dashed]
+        else:
+            around, given = [], [dashed, "3"]
+        same = configuration(*around, *given)
+        assert configuration(*around, name, *given[1:]) == same != configuration(*around), name
+        seen.add(name)
+    assert len(seen) == len(spelt) > 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "kept"),
+    [("--use-substrate", "graph.json"), ("--use-goat-memory", "memory.safetensors")],
+)
+def test_a_graph_and_a_memory_are_kept_with_the_run(flag: str, kept: str, texts: None) -> None:
+    name = flag.removeprefix("--").replace("-", "_")
+    assert getattr(configuration(flag).graph, name)
+    assert not getattr(configuration().graph, name)
+    for argv, there in ([], False), ([flag], True):
+        config = configuration("--tokenizer", "byte", "--device", "cpu", "--max-steps", "2", *argv)
+        prepared = prepare(dataclasses.replace(config, train=_into(config.train, f"run-{there}")))
+        fit(prepared)
+        found = sorted(path.name for path in prepared.run.checkpoints.glob("*/*"))
+        assert (kept in found) is there
+
+
+def _into(train: TrainConfig, folder: str) -> TrainConfig:
+    return dataclasses.replace(train, out=Path(folder))
+
+
 def test_tokenizers_of_the_original() -> None:
     config = configuration("--tokenizer", "tiktoken", "--vocab-cap", "1000").text
     assert build_tokenizer(config, []).vocab_size == 1000
@@ -356,14 +425,14 @@ def test_targets_from_a_file_lead_elsewhere_than_targets_from_the_embedding(text
     model = build_model(config.model, 23, torch.Generator().manual_seed(1))
     contexts = torch.arange(24).remainder(23).view(6, 4)
     numbers = torch.arange(6)
-    looked_up = make_guidance(config.loss, model, 6)
+    looked_up = make_guidance(config.loss, model, range(6), CPU)
     assert looked_up is not None
     assert torch.equal(looked_up(numbers, contexts), model.embed(contexts).detach())
     torch.save(torch.zeros(6, 4, 16), "targets.pt")
     given = ["--trajectory-guidance-states", "targets.pt", "--trajectory-guidance-mse-weight", "1"]
     config = configuration(*given)
     assert config.loss.guidance_states == Path("targets.pt")
-    from_file = make_guidance(config.loss, model, 6)
+    from_file = make_guidance(config.loss, model, range(6), CPU)
     assert from_file is not None
     assert float(from_file(numbers, contexts).abs().max()) == 0.0
 
@@ -383,7 +452,7 @@ def test_targets_are_embedded_so_many_at_once(monkeypatch: pytest.MonkeyPatch) -
             found: torch.Tensor = embed(contexts, table)
             return found
 
-        looked_up = make_guidance(config.loss, model, 6)
+        looked_up = make_guidance(config.loss, model, range(6), CPU)
         assert looked_up is not None
         monkeypatch.setattr(model, "embed", watched)
         looked_up(torch.arange(6), torch.zeros(6, 4, dtype=torch.int64))

@@ -12,16 +12,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from boggers.errors import UserError
 from boggers.model.stream import StreamConfig
+from boggers.model.token_config import TokenConfig
 from boggers.model.weights import load_model
 from boggers.model.window import WindowConfig
-from boggers.parallel import World
+from boggers.parallel import ALONE, World
 from boggers.train import checkpoint
 from boggers.train.loop import fit
 from boggers.train.metrics import read_metrics
+from boggers.train.objective import LossConfig
 from boggers.train.prepare import prepare
 from boggers.train.run import RunConfig
-from boggers.train.share import parts
+from boggers.train.share import parts, require_whole_batches
 from tests.train.processes import ended, reached, started
 
 MakeConfig = Callable[..., RunConfig]
@@ -44,6 +47,14 @@ WINDOW = WindowConfig(
     num_waves=2,
     window_size=6,
     num_dynamics_steps=3,
+    embedding_dropout=0.0,
+    readout_dropout=0.0,
+)
+TOKEN = TokenConfig(
+    state_dim=8,
+    num_waves=2,
+    sequence_length=8,
+    wave_noise=False,
     embedding_dropout=0.0,
     readout_dropout=0.0,
 )
@@ -147,6 +158,59 @@ def test_parts_of_a_batch_one_after_another_are_the_batch(
 ) -> None:
     alone(make(out=tmp_path / "run", max_steps=60, micro_batch_size=2))
     assert (losses(tmp_path / "run") - curve[:60]).abs().max() <= 1e-5
+
+
+@pytest.fixture(params=["token", "window"])
+def carrying(request: pytest.FixtureRequest, make: MakeConfig, tmp_path: Path) -> RunConfig:
+    """A run whose steps go on from what the one before left: lanes, or states to keep away from."""
+    config = make(out=tmp_path / "one", optimizer="adamw", max_steps=12, batch_size=5)
+    if request.param == "token":
+        return dataclasses.replace(config, architecture="token", model=TOKEN)
+    kept_away = LossConfig(repulsion_weight=0.5)
+    return dataclasses.replace(config, architecture="window", model=WINDOW, loss=kept_away)
+
+
+def into(config: RunConfig, folder: Path, **more: object) -> RunConfig:
+    train = dataclasses.replace(config.train, out=folder)
+    parallel = dataclasses.replace(config.parallel, **more)  # type: ignore[arg-type]
+    return dataclasses.replace(config, train=train, parallel=parallel)
+
+
+def test_parts_carry_on_what_the_whole_batch_would(carrying: RunConfig, tmp_path: Path) -> None:
+    alone(carrying)
+    alone(into(carrying, tmp_path / "parts", micro_batch_size=2))
+    one, parted = losses(tmp_path / "one"), losses(tmp_path / "parts")
+    assert (parted - one).abs().max() <= 1e-5
+
+
+@pytest.mark.slow
+def test_processes_carry_on_what_one_would(carrying: RunConfig, tmp_path: Path) -> None:
+    alone(carrying)
+    together(into(carrying, tmp_path / "two"), tmp_path)
+    assert (losses(tmp_path / "two") - losses(tmp_path / "one")).abs().max() <= 1e-5
+    sharded = into(carrying, tmp_path / "cut", checkpoint_format="sharded")
+    together(
+        dataclasses.replace(sharded, train=dataclasses.replace(sharded.train, max_steps=5)),
+        tmp_path,
+    )
+    train = dataclasses.replace(sharded.train, resume="auto")
+    alone(dataclasses.replace(sharded, train=train))
+    assert (losses(tmp_path / "cut") - losses(tmp_path / "one")).abs().max() <= 1e-5
+
+
+def test_records_of_single_rows_refuse_batches_in_parts(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    two = World(rank=0, size=2)
+    for settings in ({"log_metrics": True}, {"metrics_fast_csv": tmp_path / "fast.csv"}):
+        config = make_config(**settings)
+        require_whole_batches(config, World())
+        for parted, world in ((config, two), (into(config, tmp_path, micro_batch_size=4), ALONE)):
+            with pytest.raises(UserError, match="takes batches in parts"):
+                require_whole_batches(parted, world)
+    spread = into(make_config(epoch_metrics_csv=tmp_path / "e.csv"), tmp_path, strategy="fsdp")
+    with pytest.raises(UserError, match="spreads over processes"):
+        require_whole_batches(spread, two)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])

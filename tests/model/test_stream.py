@@ -247,13 +247,14 @@ def test_dropout_is_for_training_alone(option: str) -> None:
 
 
 def test_random_steps_follow_the_seed_and_reach_every_number() -> None:
+    # The upper half of a seed belongs to the whole batch, the lower one to a part of it.
     model = lively(replace(SMALL, random_steps=True)).train()
-    drawn = [model.steps(generator(seed)) for seed in range(200)]
+    drawn = [model.steps(generator(seed << 32)) for seed in range(200)]
     assert set(drawn) == {1, 2, 3, 4}
-    assert drawn == [model.steps(generator(seed)) for seed in range(200)]
-    taken = model(text(), generator=generator(5)).settled[0].steps
+    assert drawn == [model.steps(generator(seed << 32)) for seed in range(200)]
+    taken = model(text(), generator=generator(5 << 32)).settled[0].steps
     assert (taken == drawn[5]).all()
-    assert model.eval().steps(generator(5)) == 2
+    assert model.eval().steps(generator(5 << 32)) == 2
     with pytest.raises(UserError, match="random generator"):
         model.train()(text())
 

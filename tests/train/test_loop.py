@@ -138,7 +138,7 @@ def test_steps_without_a_row_never_wait_for_the_device(
     prepared = prepare(config)
     batch = prepared.batch(0, 0)
     monkeypatch.setattr(Prepared, "batch", lambda *_: batch)
-    training = loop._Training(prepared, [], None)
+    training = loop._Training(prepared, [], None, [])
     training.advance()
     with Waits():
         for _ in range(10):
@@ -289,5 +289,7 @@ def test_every_loss_has_its_column(make_config: MakeConfig) -> None:
     fit(prepared)
     empty = {name for name, cell in rows(prepared)[0].items() if cell == ""}
     beside = {"ts_tension", "ts_fired", "ts_evolves", "memory_active", "memory_deep"}
-    assert empty == {"val_ce", "val_bpb", "diagnosis"} | beside
+    unasked = {"intermediate_ce", "guidance_mse", "anchor_contrast", "head_diversity"}
+    unasked |= {"interaction_penalty", "entropy_floor_penalty", "repulsion"}
+    assert empty == {"val_ce", "val_bpb", "diagnosis"} | beside | unasked
     assert set(rows(prepared)[0]) == {field.name for field in dataclasses.fields(MetricsRow)}

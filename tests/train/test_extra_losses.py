@@ -1,7 +1,9 @@
 """The terms that are off unless asked for."""
 
+import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,14 @@ from boggers.train.extra_losses import (
     repulsion,
 )
 from boggers.train.guidance import make_guidance
+from boggers.train.loop import fit
 from boggers.train.losses import contrast
+from boggers.train.metrics import read_metrics
+from boggers.train.objective import LossConfig
+from boggers.train.prepare import prepare
+from boggers.train.run import RunConfig
+
+MakeConfig = Callable[..., RunConfig]
 
 GOLDEN = json.loads(
     (Path(__file__).parents[1] / "golden" / "scalars.json").read_text(encoding="utf-8")
@@ -181,3 +190,22 @@ def test_targets_of_the_embedding_stay_those_of_step_0() -> None:
     assert look_up is not None
     assert torch.equal(look_up(torch.arange(3), contexts), before)
     assert not torch.equal(model.embed(contexts).detach(), before)
+
+
+def test_every_term_that_is_asked_for_has_its_column(make_config: MakeConfig) -> None:
+    heads = {"dynamics": "simple", "simple_num_heads": 2, "window_interaction": True}
+    weights = dict.fromkeys(
+        (
+            *("intermediate_weight", "anchor_contrast_weight", "head_diversity_weight"),
+            *("interaction_weight", "entropy_floor_weight", "repulsion_weight"),
+        ),
+        0.1,
+    )
+    plain = make_config(max_steps=4, **heads)
+    losses = LossConfig(guidance_from_embed=True, guidance_weight=0.1, **weights)  # type: ignore[arg-type]
+    prepared = prepare(dataclasses.replace(plain, loss=losses))
+    fit(prepared)
+    (row, *_) = read_metrics(prepared.run.metrics)
+    terms = ("intermediate_ce", "guidance_mse", "anchor_contrast", "head_diversity")
+    for name in (*terms, "interaction_penalty", "entropy_floor_penalty", "repulsion"):
+        assert math.isfinite(float(row[name])), name

@@ -149,8 +149,10 @@ def look_inside(
     """
     silent: list[str] = []
     settles = has_places(engine.model)
-    if not settles:
-        silent.append("Nothing in the run settles by an energy: no attractors and no patterns.")
+    if engine.model.config.num_dynamics_steps == 0:
+        silent.append("The run takes no relaxation steps, so it has no attractors and no patterns.")
+    elif not settles:
+        silent.append("A token model moves on with its text and has no energy to settle in.")
     told("writing samples")
     trained = text.corpus[text.trained.start : text.trained.stop]
     generation = sample(engine, trained, text.ids, text.start, text.stop, samples=samples)

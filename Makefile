@@ -21,8 +21,8 @@ env: $(VENV)/.installed-dev ## make the environment in .venv, with every tool an
 demo: $(VENV)/.installed-demo ## train a small model on real text, measure it, sample from it, draw it
 	$(BIN)/boggers train demo --out runs/demo --resume auto
 
-test: env ## run every test but the slow ones
-	$(BIN)/python -m pytest -q
+test: env ## run every test but the slow ones, on all cores
+	$(BIN)/python -m pytest -q -n auto
 
 test-slow: env ## run the proofs that take minutes, on the text in BOGGERS_PROOF_TEXT if given
 	$(BIN)/python -m pytest -q -m slow

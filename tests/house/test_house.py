@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import boggers
-from boggers.cli.document import PAGE, document
 from boggers.recipes import RECIPES
 from boggers.train.run import RunConfig
 
@@ -77,10 +76,6 @@ def test_every_name_of_the_front_door_opens(name: str) -> None:
 def test_another_name_is_no_attribute() -> None:
     with pytest.raises(AttributeError, match="nonsense"):
         _ = boggers.nonsense
-
-
-def test_the_command_line_page_is_current() -> None:
-    assert (ROOT / PAGE).read_text() == document(), "run: make fix"
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -329,5 +329,5 @@ def test_without_steps_the_report_says_what_is_missing(tmp_path: Path) -> None:
     assert report.inside is not None
     assert report.diagnosis is None
     assert report.inside.attractors is None
-    assert "settles by an energy" in " ".join(report.inside.silent)
+    assert "no relaxation steps" in " ".join(report.inside.silent)
     assert report.val_traj_contrast is None

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from boggers.field import recency
 from boggers.field.recency import SPANS, Recency
 
 VOCAB = 7
@@ -33,15 +32,10 @@ def by_hand(made: Recency, tokens: Tensor, unit: Tensor) -> Tensor:
     return torch.stack(logits, dim=1)
 
 
-@pytest.mark.parametrize("block", [1, 5, 16, 256])
 @pytest.mark.parametrize("cut", [None, 1, 13, 39])
-def test_every_way_of_reading_follows_the_equation(
-    block: int, cut: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recency, "BLOCK", block)
+def test_every_way_of_reading_follows_the_equation(cut: int | None) -> None:
     made = lively()
-    tokens = torch.randint(VOCAB, (2, 40), generator=torch.Generator().manual_seed(2))
-    unit = torch.randn(2, 40, 4, generator=torch.Generator().manual_seed(3)).double()
+    tokens, unit = read()
     expected = by_hand(made, tokens, unit)
     pieces = [slice(0, 40)] if cut is None else [slice(0, cut), slice(cut, 40)]
     before = None
@@ -52,6 +46,23 @@ def test_every_way_of_reading_follows_the_equation(
         before = made.after(tokens[:, piece], before)
     now = made.add_now(torch.zeros_like(expected[:, :1]), unit[:, -1:], before)
     torch.testing.assert_close(now, expected[:, -1:], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_blocks_know_what_was_said_before_them(after: bool) -> None:
+    made = lively()
+    tokens, _ = read()
+    before = made.after(tokens.flip(1), None) if after else None
+    found = made.before_blocks(tokens.view(2, 5, 8), before).view(2, 5, len(SPANS), VOCAB)
+    for block in range(5):
+        expected = made.after(tokens[:, : 8 * block], before)
+        torch.testing.assert_close(found[:, block], expected, rtol=1e-12, atol=1e-12)
+
+
+def read() -> tuple[Tensor, Tensor]:
+    """Two texts of 40 tokens and the states there."""
+    tokens = torch.randint(VOCAB, (2, 40), generator=torch.Generator().manual_seed(2))
+    return tokens, torch.randn(2, 40, 4, generator=torch.Generator().manual_seed(3)).double()
 
 
 def test_a_new_one_says_nothing() -> None:

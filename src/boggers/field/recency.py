@@ -13,7 +13,7 @@ SPANS = (4.0, 32.0, 256.0)
 """Time constants of the counts, in tokens."""
 
 BLOCK = 256
-"""Tokens whose counts are taken at once: the work within a block grows with its square."""
+"""Most tokens whose counts are taken at once: the work within a block grows with its square."""
 
 Counts = Float[Tensor, "B R V"]
 Ids = Int64[Tensor, "B T"]
@@ -53,6 +53,8 @@ class Recency(nn.Module):
     ) -> Float[Tensor, "B T V"]:
         """The logits, changed in place by what was said up to and including each place.
 
+        The work grows with the square of T: a long text is taken in blocks, see `before_blocks`.
+
         Args:
             logits: of the settled states, nothing else's.
             unit: n, the settled states at length √D.
@@ -60,23 +62,29 @@ class Recency(nn.Module):
             before: h before the first of them; None where it is known to be zero.
         """
         drive = self._drive(unit)
-        for first in range(0, tokens.shape[1], BLOCK):
-            block = slice(first, first + BLOCK)
-            here, said = drive[:, block], tokens[:, block]
-            length = said.shape[1]
-            ages = torch.arange(length, device=said.device)
-            since = ages[:, None] - ages
-            faded = torch.where(since >= 0, self._fading(since.clamp_min(0)), 0.0)
-            values = torch.einsum("btr,rtj->btj", here, faded).to(logits.dtype)
-            # A part of the logits changed in place costs a copy of them all in the backward pass.
-            part = logits if length == tokens.shape[1] else logits[:, block]
-            self._add_at(part, said, values)
-            if before is not None:
-                carried = here * self._fading(ages + 1).T
-                part.baddbmm_(carried.to(logits.dtype), before.to(logits.dtype))
-            if first + BLOCK < tokens.shape[1]:
-                before = self.after(said, before)
-        return logits
+        ages = torch.arange(tokens.shape[1], device=tokens.device)
+        since = ages[:, None] - ages
+        faded = torch.where(since >= 0, self._fading(since.clamp_min(0)), 0.0)
+        values = torch.einsum("btr,rtj->btj", drive, faded).to(logits.dtype)
+        logits = self._add_at(logits, tokens, values)
+        if before is None:
+            return logits
+        carried = drive * self._fading(ages + 1).T
+        return logits.baddbmm_(carried.to(logits.dtype), before.to(logits.dtype))
+
+    def before_blocks(
+        self, tokens: Int64[Tensor, "B N P"], before: Counts | None
+    ) -> Float[Tensor, "BN R V"]:
+        """h before each of N blocks of texts, block after block within a text, (B · N, R, V).
+
+        Args:
+            tokens: (B, N, P), the blocks in order.
+            before: h before the first of them; None where it is known to be zero.
+        """
+        counts = [self.start(len(tokens)) if before is None else before]
+        for said in tokens[:, :-1].unbind(dim=1):
+            counts.append(self.after(said, counts[-1]))
+        return torch.stack(counts, dim=1).flatten(0, 1)
 
     def add_now(
         self, logits: Float[Tensor, "B 1 V"], unit: Stream, counts: Counts

@@ -206,11 +206,9 @@ class StreamModel(nn.Module):
             The logits, and what is remembered of the tokens after these.
         """
         unit = unit_rms(states)
-        logits = F.linear(unit, self.embedding)
+        logits: Tensor
         heard: Heard
-        logits, heard = self.text_memory(
-            logits, unit, tokens, past.heard, self.embedding, fresh=fresh
-        )
+        logits, heard = self.text_memory(unit, tokens, past.heard, self.embedding, fresh=fresh)
         return logits, heard
 
     def _taken(self, steps: int | None, generator: torch.Generator | None) -> int:

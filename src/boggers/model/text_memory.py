@@ -1,12 +1,14 @@
 """What a text itself says of its next token: what followed before, what was said lately."""
 
+import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from boggers.field.recency import Recency
+from boggers.field.recency import BLOCK, Recency
 from boggers.field.succession import NOTHING, Followers, Succession
 
 
@@ -73,7 +75,6 @@ class TextMemory(nn.Module):
 
     def forward(
         self,
-        logits: Float[Tensor, "B P V"],
         unit: Float[Tensor, "B P D"],
         tokens: Int64[Tensor, "B T"],
         before: Heard,
@@ -81,29 +82,69 @@ class TextMemory(nn.Module):
         *,
         fresh: bool,
     ) -> tuple[Float[Tensor, "B P V"], Heard]:
-        """The logits, changed in place, and what is remembered after these tokens.
+        """What the states and the text say of the next token, and what is remembered after it.
 
         Args:
-            logits: (B, P, V) at the last P of the T positions: all of them, one or none.
-            unit: (B, P, D), the settled states there at length √D.
+            unit: (B, P, D), the settled states at length √D at the last P of the T positions: all
+                of them, one or none.
             tokens: (B, T).
             before: what is remembered of what came before them.
             embedding: the table that reads the states.
             fresh: nothing did; a shorter way to the same logits.
         """
-        places = logits.shape[1]
+        places = unit.shape[1]
+        whole = self.recency is not None and places == tokens.shape[1] > 1
+        # All is read in the shape of blocks, so that no part of the logits is changed in place:
+        # each such change would cost a copy of them all in the backward pass.
+        cut = Blocks.of(places) if whole else Blocks(count=1, length=places)
         followers, counts = before.followers, before.counts
+        unit = cut.divide(unit)
+        logits = F.linear(unit, embedding)
         if self.succession is not None:
             latest = before.latest[:, before.latest.shape[1] - self.succession.orders :]
             named, followers = self.succession.recall(tokens, latest, before.followers)
-            named = named[:, tokens.shape[1] - places :]
+            named = cut.divide(named[:, tokens.shape[1] - places :])
             logits = self.succession.add(logits, unit, named, embedding)
         if self.recency is not None:
             counts = self.recency.after(tokens, before.counts)
-            if places == 1:  # the last
-                logits = self.recency.add_now(logits, unit, counts)
-            elif places:
+            if whole:
+                said = cut.divide(tokens)
                 known = None if fresh else before.counts
-                logits = self.recency.add(logits, unit, tokens, known)
+                if cut.count > 1:
+                    known = self.recency.before_blocks(
+                        said.view(len(tokens), cut.count, cut.length), known
+                    )
+                logits = self.recency.add(logits, unit, said, known)
+            elif places:  # the last
+                logits = self.recency.add_now(logits, unit, counts)
         text = torch.cat([before.latest, tokens], dim=1)
-        return logits, Heard(text[:, text.shape[1] - self.known :], followers, counts)
+        heard = Heard(text[:, text.shape[1] - self.known :], followers, counts)
+        return cut.join(logits, places), heard
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A stretch of tokens as several of equal length, the last one filled up with nothing."""
+
+    count: int
+    length: int
+
+    @classmethod
+    def of(cls, places: int) -> "Blocks":
+        """As few as can be, none longer than the counts are taken at once."""
+        count = math.ceil(places / BLOCK)
+        return cls(count, math.ceil(places / count))
+
+    def divide(self, rows: Tensor) -> Tensor:
+        """(B, T, …) as (B · N, P, …)."""
+        if self.count == 1:
+            return rows
+        lacking = self.count * self.length - rows.shape[1]
+        filled = F.pad(rows, (0, 0) * (rows.ndim - 2) + (0, lacking))
+        return filled.reshape(len(rows) * self.count, self.length, *rows.shape[2:])
+
+    def join(self, rows: Tensor, places: int) -> Tensor:
+        """(B · N, P, …) as (B, T, …)."""
+        if self.count == 1:
+            return rows
+        return rows.reshape(-1, self.count * self.length, *rows.shape[2:])[:, :places]

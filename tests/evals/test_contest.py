@@ -9,6 +9,7 @@ from boggers.errors import UserError
 from boggers.evals.contest import Budget, Contestant, size_of
 from boggers.evals.contestants import CONTESTANTS, find
 from boggers.evals.flops import flops_per_token
+from boggers.train.precision import products_in
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -110,6 +111,17 @@ def test_filling_takes_the_nearest_multiple() -> None:
     assert budget.fill(lambda n: 10 * n, multiple=16) == 96
     with pytest.raises(UserError, match="too small"):
         budget.fill(lambda n: 2000 * n, multiple=1)
+
+
+def test_everyone_can_be_trained_in_bfloat16(contestant: Contestant, budget: Budget) -> None:
+    model = contestant.build(budget, generator()).train()
+    with products_in("bf16", torch.device("cpu")):
+        logits = model(text(budget))
+    torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1).float(), text(budget).flatten()
+    ).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    assert any(p.grad is not None and p.grad.any() for p in model.parameters())
 
 
 @pytest.mark.parametrize("field", ["sequence_length", "non_embedding", "layers"])

@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -97,8 +97,25 @@ class LSTM(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits (B, T, V) of the token after each of the tokens (B, T)."""
-        states, _ = self.body(F.embedding(tokens, self.embedding))
+        with _without_onednn() if _halves(tokens) else nullcontext():
+            states, _ = self.body(F.embedding(tokens, self.embedding))
         return F.linear(self.out(states), self.embedding)
+
+
+def _halves(tokens: Tensor) -> bool:
+    """Whether products on a processor are to be taken in bfloat16."""
+    return tokens.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Ask torch itself: oneDNN, which it asks first, refuses a bfloat16 LSTM on many processors."""
+    change = torch.backends.mkldnn.set_flags
+    before = change(_enabled=False, _fp32_precision=None)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        change(_enabled=before[0], _fp32_precision=None)  # type: ignore[no-untyped-call]
 
 
 class Mamba(nn.Module):

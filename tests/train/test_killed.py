@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from boggers.model.stream import StreamConfig
 from boggers.model.token_config import TokenConfig
 from boggers.train.loop import fit
 from boggers.train.metrics import TIMING_COLUMNS, read_metrics
@@ -44,6 +45,21 @@ SETTINGS: dict[str, object] = {
     "save_every": 3,
     "log_every": 1,
 }
+
+TOKEN = TokenConfig(state_dim=8, num_waves=2, sequence_length=4, breaks=True)
+STREAM = StreamConfig(
+    state_dim=8,
+    num_stages=1,
+    sequence_length=8,
+    memory_patterns=8,
+    num_waves=2,
+    breaks=True,
+    random_steps=True,
+    phrase_rows=16,
+    phrase_width=4,
+    succession_orders=2,
+    recency=True,
+)
 
 
 def ends(folder: Path) -> tuple[dict[str, torch.Tensor], list[dict[str, str]]]:
@@ -85,14 +101,16 @@ def killed(config: Path, folder: Path, chosen: random.Random) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("architecture", ["window", "token"])
+@pytest.mark.parametrize("architecture", ["window", "token", "stream"])
 def test_twenty_deaths_change_no_bit(
     make_config: MakeConfig, tmp_path: Path, architecture: str
 ) -> None:
     config = make_config(**SETTINGS, out=tmp_path / "whole")
-    if architecture == "token":
-        small = TokenConfig(state_dim=8, num_waves=2, sequence_length=4, breaks=True)
-        config = dataclasses.replace(config, architecture="token", model=small, loss=LossConfig())
+    if architecture != "window":
+        small = TOKEN if architecture == "token" else STREAM
+        config = dataclasses.replace(
+            config, architecture=architecture, model=small, loss=LossConfig()
+        )
     prepared = prepare(config)
     fit(prepared, validate=prepared.validate)
     folder, file = tmp_path / "killed", tmp_path / "config.json"

@@ -24,7 +24,8 @@ from boggers.data.windows import Batch
 from boggers.graph.living import LivingGraph
 from boggers.model.window import WindowConfig, WindowModel
 from boggers.train.graph_config import GraphConfig
-from boggers.train.objective import LossConfig, objective
+from boggers.train.loss_config import LossConfig
+from boggers.train.objective import objective
 from boggers.train.optim import OptimConfig, guarded_step, make_optimizer
 from boggers.train.run import Run
 from boggers.train.substrate import GraphCoupling

@@ -20,7 +20,8 @@ import tyro
 from boggers.data.windows import Batch
 from boggers.model.original import PHYSICS
 from boggers.model.window import WindowConfig, WindowModel
-from boggers.train.objective import LossConfig, objective
+from boggers.train.loss_config import LossConfig
+from boggers.train.objective import objective
 from boggers.train.optim import OptimConfig, guarded_step, make_optimizer
 
 WARM_UP = 3

@@ -13,7 +13,7 @@ from boggers.errors import UserError
 from boggers.model.stream import StreamConfig
 from boggers.model.window import WindowConfig
 from boggers.text.config import TextConfig
-from boggers.train.objective import LossConfig
+from boggers.train.loss_config import LossConfig
 from boggers.train.optim import OptimConfig
 from boggers.train.run import RunConfig, TrainConfig
 

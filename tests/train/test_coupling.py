@@ -23,8 +23,9 @@ from boggers.model.token_config import TokenConfig
 from boggers.model.window import WindowConfig
 from boggers.train.graph_config import GraphConfig
 from boggers.train.loop import fit
+from boggers.train.loss_config import LossConfig
 from boggers.train.losses import bigram_bias
-from boggers.train.objective import LossConfig, objective
+from boggers.train.objective import objective
 from boggers.train.observers import EpochEvent, FitResult
 from boggers.train.prepare import Prepared, prepare
 from boggers.train.run import RunConfig

@@ -26,9 +26,9 @@ from boggers.train.extra_losses import (
 )
 from boggers.train.guidance import make_guidance
 from boggers.train.loop import fit
+from boggers.train.loss_config import LossConfig
 from boggers.train.losses import contrast
 from boggers.train.metrics import read_metrics
-from boggers.train.objective import LossConfig
 from boggers.train.prepare import prepare
 from boggers.train.run import RunConfig
 

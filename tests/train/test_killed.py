@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from boggers.model.stream import StreamConfig
 from boggers.model.token_config import TokenConfig
 from boggers.train.loop import fit
+from boggers.train.loss_config import LossConfig
 from boggers.train.metrics import TIMING_COLUMNS, read_metrics
-from boggers.train.objective import LossConfig
 from boggers.train.prepare import prepare
 from boggers.train.run import Run, RunConfig
 

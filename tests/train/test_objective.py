@@ -8,7 +8,9 @@ from boggers.data.windows import Batch
 from boggers.errors import UserError
 from boggers.model.window import WindowModel
 from boggers.train import losses
-from boggers.train.objective import Loss, LossConfig, objective
+from boggers.train.loss import Loss
+from boggers.train.loss_config import LossConfig
+from boggers.train.objective import objective
 from boggers.train.run import RunConfig
 
 MakeConfig = Callable[..., RunConfig]

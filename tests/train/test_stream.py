@@ -14,8 +14,9 @@ from boggers.infer.score import score
 from boggers.model.stream import StreamConfig, StreamModel
 from boggers.train.average import WeightAverage
 from boggers.train.loop import fit
+from boggers.train.loss_config import LossConfig
 from boggers.train.metrics import read_metrics
-from boggers.train.objective import LossConfig, objective
+from boggers.train.objective import objective
 from boggers.train.optim import OptimConfig
 from boggers.train.prepare import Prepared, prepare
 from boggers.train.run import RunConfig

@@ -20,8 +20,8 @@ from boggers.model.window import WindowConfig
 from boggers.parallel import ALONE, World
 from boggers.train import checkpoint
 from boggers.train.loop import fit
+from boggers.train.loss_config import LossConfig
 from boggers.train.metrics import read_metrics
-from boggers.train.objective import LossConfig
 from boggers.train.prepare import prepare
 from boggers.train.run import RunConfig
 from boggers.train.share import parts, require_whole_batches

@@ -15,8 +15,9 @@ from boggers.infer.engine import Engine
 from boggers.infer.score import score
 from boggers.model.token import TokenConfig, TokenModel
 from boggers.train.loop import fit
+from boggers.train.loss_config import LossConfig
 from boggers.train.metrics import read_metrics
-from boggers.train.objective import LossConfig, objective
+from boggers.train.objective import objective
 from boggers.train.prepare import Prepared, prepare
 from boggers.train.run import RunConfig
 

@@ -23,7 +23,8 @@ from boggers.model.stream import StreamConfig, StreamModel
 from boggers.model.window import WindowConfig, WindowModel
 from boggers.recipes import tiny
 from boggers.train.loop import fit
-from boggers.train.objective import LossConfig, objective
+from boggers.train.loss_config import LossConfig
+from boggers.train.objective import objective
 from boggers.train.prepare import prepare
 from boggers.train.run import choose_device
 from boggers.version import __version__

@@ -10,7 +10,7 @@ from torch import Tensor
 from boggers.data.windows import Batch
 from boggers.model.architectures import Model
 from boggers.parallel import ALONE, World
-from boggers.train.objective import Loss
+from boggers.train.loss import Loss
 from boggers.train.run import Run, RunConfig
 
 

@@ -21,8 +21,9 @@ from boggers.train import checkpoint
 from boggers.train.averages import Averages, Measured
 from boggers.train.clock import Clock
 from boggers.train.interruption import Interruption
+from boggers.train.loss import Loss
 from boggers.train.metrics import MetricsFile, MetricsRow
-from boggers.train.objective import Loss, objective
+from boggers.train.objective import objective
 from boggers.train.observers import (
     BatchEvent,
     EpochEvent,

@@ -7,8 +7,8 @@ from typing import Protocol
 from torch import Tensor
 
 from boggers.data.windows import Batch
+from boggers.train.loss import Loss
 from boggers.train.metrics import MetricsRow
-from boggers.train.objective import Loss
 
 
 @dataclass(frozen=True, kw_only=True)

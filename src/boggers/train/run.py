@@ -18,7 +18,7 @@ from boggers.model.architectures import CONFIGS, Architecture, ModelConfig, arch
 from boggers.model.window import WindowConfig
 from boggers.text.config import TextConfig
 from boggers.train.graph_config import GraphConfig
-from boggers.train.objective import LossConfig
+from boggers.train.loss_config import LossConfig
 from boggers.train.optim import OptimConfig
 from boggers.train.precision import Precision
 from boggers.train.record_config import RecordConfig

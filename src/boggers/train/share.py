@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from boggers.errors import UserError
 from boggers.model.architectures import Model
 from boggers.parallel import World
-from boggers.train.objective import OF_THE_BATCH, Loss
+from boggers.train.loss import OF_THE_BATCH, Loss
 from boggers.train.run import RunConfig
 
 if TYPE_CHECKING:

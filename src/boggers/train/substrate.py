@@ -22,7 +22,7 @@ from boggers.graph.tscore import bootstrap
 from boggers.graph.webhook import Webhook, webhook_from_environment
 from boggers.model.architectures import Model
 from boggers.train.graph_config import GraphConfig
-from boggers.train.objective import Loss
+from boggers.train.loss import Loss
 from boggers.train.run import Run
 
 DATABASE = "graph.sqlite"

@@ -9,7 +9,8 @@ import torch
 from boggers.dynamics.record import Relaxation
 from boggers.errors import UserError
 from boggers.infer.engine import Engine
-from boggers.model.stream import Stage, StreamConfig, StreamModel
+from boggers.model.stage import Stage
+from boggers.model.stream import StreamConfig, StreamModel
 from boggers.model.window import WindowConfig, WindowModel
 from boggers.plots.canvas import COLOURS
 from boggers.plots.curves import draw_training

@@ -11,7 +11,8 @@ from boggers.evals.contest import Budget
 from boggers.field.memory import Memory
 from boggers.field.metric import Metric
 from boggers.field.unit import unit_rms
-from boggers.model.stream import Stage, StreamConfig, StreamModel
+from boggers.model.stage import Stage
+from boggers.model.stream import StreamConfig, StreamModel
 from boggers.shapes import PerPosition
 from boggers.shapes import Stream as States
 

@@ -1,15 +1,14 @@
 """How a model goes on with texts, token after token."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from boggers.infer.noise import breaking_noise
 from boggers.model.architectures import Model
-from boggers.model.stream import StreamModel, StreamState
+from boggers.model.stream import StreamModel
 from boggers.model.token import TokenModel
-from boggers.model.token_state import TokenState
 from boggers.model.window import WindowModel
 from boggers.shapes import Logits
 
@@ -41,42 +40,20 @@ class WindowDecoder:
         """Nothing is remembered between two calls."""
 
 
-class StreamDecoder:
+class RecurrentDecoder:
     """Reads each text once, then one token at a time; remembers a state of fixed size."""
 
-    def __init__(self, model: StreamModel) -> None:
+    def __init__(self, model: StreamModel | TokenModel) -> None:
         self.model = model
-        self.state: StreamState | None = None
+        self.state: Any = None  # of the model's own type
 
     def follow(self, rows: Rows) -> Logits:
         device = self.model.embedding.device
         if self.state is None:
             # One at a time: the texts may differ in length, and none waits for a longer one.
             read = [self.model.prefill(torch.tensor([list(row)], device=device)) for row in rows]
-            self.state = StreamState.join([state for _, state in read])
-            return torch.cat([logits for logits, _ in read])
-        latest = torch.tensor([row[-1] for row in rows], device=device)
-        logits, self.state = self.model.step(latest, self.state)
-        return logits
-
-    def keep(self, places: Sequence[int]) -> None:
-        if self.state is not None:
-            self.state = self.state.select(places)
-
-
-class TokenDecoder:
-    """Reads each text once, then one token at a time; remembers a fast and a slow state."""
-
-    def __init__(self, model: TokenModel) -> None:
-        self.model = model
-        self.state: TokenState | None = None
-
-    def follow(self, rows: Rows) -> Logits:
-        device = self.model.embedding.device
-        if self.state is None:
-            # One at a time: the texts may differ in length, and none waits for a longer one.
-            read = [self.model.prefill(torch.tensor([list(row)], device=device)) for row in rows]
-            self.state = TokenState.join([state for _, state in read])
+            states: list[Any] = [state for _, state in read]
+            self.state = type(states[0]).join(states)
             return torch.cat([logits for logits, _ in read])
         latest = torch.tensor([row[-1] for row in rows], device=device)
         logits, self.state = self.model.step(latest, self.state)
@@ -89,9 +66,7 @@ class TokenDecoder:
 
 def decoder_for(model: Model) -> Decoder:
     """A decoder of the model's architecture, at the beginning of its texts."""
-    if isinstance(model, WindowModel):
-        return WindowDecoder(model)
-    return TokenDecoder(model) if isinstance(model, TokenModel) else StreamDecoder(model)
+    return WindowDecoder(model) if isinstance(model, WindowModel) else RecurrentDecoder(model)
 
 
 def window_contexts(model: WindowModel, rows: Rows) -> torch.Tensor:

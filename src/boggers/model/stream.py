@@ -2,32 +2,26 @@
 
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from boggers.dynamics.settle import Settling, Slope, settle
+from boggers.dynamics.settle import Settling, Slope
 from boggers.errors import UserError
 from boggers.field.anchors import Anchors, AnchorWell
 from boggers.field.bonus import HoldWell, TokenBonus
-from boggers.field.causal import CausalCoupling, Past
-from boggers.field.memory import (
-    GatedMemory,
-    LogSumExpMemory,
-    Memory,
-    RecallMemory,
-    RectifiedMemory,
-)
-from boggers.field.metric import Metric
+from boggers.field.causal import Past
+from boggers.field.memory import Memory
 from boggers.field.phrases import PhraseTable
 from boggers.field.unit import unit_rms
 from boggers.model.dropout import drop
 from boggers.model.size import ParameterCounts, count_parameters
+from boggers.model.stage import Carried, Stage, settled_by
 from boggers.model.stream_config import StreamConfig as StreamConfig
 from boggers.model.stream_state import StreamState as StreamState
 from boggers.model.text_memory import Heard, TextMemory
@@ -35,8 +29,6 @@ from boggers.shapes import Logits, Stream
 
 TABLE_SCALE = 0.02
 """Initial standard deviation of the embedding table, which also reads the states."""
-
-Worked = TypeVar("Worked")
 
 Text = Int64[Tensor, "B T"]
 
@@ -57,41 +49,6 @@ class StreamReading:
     logits: Float[Tensor, "B P V"]
     settled: tuple[Settling, ...]
     state: StreamState
-
-
-class Stage(nn.Module):
-    """One coupling to the past and one energy to settle in, shared by K steps.
-
-        p = s + c(s)          s ← p + Δ_k(-∇E(p; p))          k = 0 … K - 1
-
-    Args:
-        config: shape and physics; with K = 0 there is no energy.
-        generator: source of the initial weights.
-    """
-
-    def __init__(self, config: StreamConfig, generator: torch.Generator) -> None:
-        super().__init__()
-        self.coupling = CausalCoupling(
-            config.state_dim,
-            config.channels,
-            config.coupling_taps,
-            config.shortest_memory,
-            config.longest_memory,
-            generator,
-        )
-        self.memory: Memory | None = None
-        self.metric: Metric | None = None
-        if config.num_dynamics_steps > 0:
-            self.memory = make_memory(config, generator)
-            self.metric = Metric(
-                config.state_dim,
-                config.num_dynamics_steps,
-                circulating=config.memory != "recall",
-            )
-
-    def forward(self, states: Stream, work: Callable[[Stream], Worked]) -> Worked:
-        """Do some work with the stage's weights, gathered for it where they are spread."""
-        return work(states)
 
 
 class StreamModel(nn.Module):
@@ -249,7 +206,7 @@ class StreamModel(nn.Module):
         each = _pasts_per_stage(taken)
         for number, stage in enumerate(self._stages()):
             before = past.pasts[number * each : (number + 1) * each]
-            carried = _Carried(stage, before, held if isinstance(held, Tensor) else None)
+            carried = Carried(stage, before, held if isinstance(held, Tensor) else None)
             last = number == self.config.num_stages - 1
             added = [held if isinstance(held, HoldWell) else None, bias if last else None]
             slope = self._slope(stage, added, tolerance)
@@ -257,7 +214,7 @@ class StreamModel(nn.Module):
                 states = stage(states, lambda s, felt=carried: s + felt(s, 0))
             else:
                 within = functools.partial(
-                    _settled,
+                    settled_by,
                     slope=slope,
                     couple=carried,
                     steps=taken,
@@ -373,30 +330,6 @@ class StreamModel(nn.Module):
         return Anchors(table, lambda row: self.read(row)[:, 0], self.config.anchor_candidates)
 
 
-class _Carried:
-    """A stage's coupling, going on from the past of each of its steps and keeping the new ones."""
-
-    def __init__(self, stage: Stage, before: tuple[Past, ...], push: Tensor | None = None) -> None:
-        self.stage = stage
-        self.before = before
-        self.push = push
-        self.after: list[Past] = []
-
-    def __call__(self, states: Stream, step: int) -> Stream:
-        felt: Stream
-        felt, after = self.stage.coupling(states, self.before[step])
-        self.after.append(after)
-        share = 1.0 if self.stage.metric is None else self.stage.metric.share(step)
-        felt = felt if share == 1.0 else share * felt
-        return felt if self.push is None else felt + self.push
-
-
-def _settled(states: Stream, **given: Any) -> tuple[Stream, Settling]:
-    """The settled states, also by themselves: what follows a stage is found in its results."""
-    rest = settle(states, **given)
-    return rest.state, rest
-
-
 def _pasts_per_stage(steps: int) -> int:
     """Without steps a stage still feels its past once."""
     return max(1, steps)
@@ -412,20 +345,6 @@ def _fitting(state: StreamState, own: StreamState) -> StreamState:
             f"{len(state.pasts)} pasts came."
         )
     return state
-
-
-def make_memory(config: StreamConfig, generator: torch.Generator) -> Memory:
-    """The energy that a configuration names."""
-    if config.memory == "log-sum-exp":
-        return LogSumExpMemory(
-            config.state_dim, config.memory_patterns, config.num_waves, generator
-        )
-    width, patterns = config.state_dim, config.memory_patterns
-    if config.memory == "gated":
-        return GatedMemory(width, patterns, generator)
-    if config.memory == "rectified":
-        return RectifiedMemory(width, patterns, generator)
-    return RecallMemory(width, patterns, generator)
 
 
 def _quiet(device: torch.device) -> torch.Generator:

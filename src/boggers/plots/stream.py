@@ -9,7 +9,8 @@ from torch import Tensor
 from boggers.errors import UserError
 from boggers.field.tension import step_tension
 from boggers.infer.engine import Engine
-from boggers.model.stream import Stage, StreamModel
+from boggers.model.stage import Stage
+from boggers.model.stream import StreamModel
 from boggers.plots.canvas import COLOURS, canvas, save
 
 SHOWN = 48

@@ -19,7 +19,8 @@ from boggers.field.causal import Past
 from boggers.infer.noise import breaking_noise
 from boggers.infer.score import STRETCH
 from boggers.model.architectures import Model
-from boggers.model.stream import Stage, StreamModel, StreamState
+from boggers.model.stage import Stage
+from boggers.model.stream import StreamModel, StreamState
 from boggers.model.token import TokenModel
 from boggers.model.window import WindowModel
 from boggers.shapes import Logits, PerRow, State, Tokens

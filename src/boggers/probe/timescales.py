@@ -18,7 +18,8 @@ from boggers.errors import UserError
 from boggers.infer.noise import breaking_noise
 from boggers.infer.score import score, token_nats
 from boggers.model.architectures import Model
-from boggers.model.stream import Stage, StreamModel
+from boggers.model.stage import Stage
+from boggers.model.stream import StreamModel
 from boggers.model.token import TokenModel
 from boggers.model.window import WindowModel
 

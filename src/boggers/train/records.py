@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from boggers.train.batch_records import BatchRecords, BreakMemory
+from boggers.train.batch_records import BatchRecords
+from boggers.train.break_memory import BreakMemory
 from boggers.train.epoch_records import EpochRecords
 from boggers.train.notices import Debug, HardBatches, Tell
 from boggers.train.observers import Observer, Recorder

@@ -51,3 +51,24 @@ def test_files_named_on_the_page_of_the_original_exist() -> None:
         if not (ROOT / path).exists() and not (ROOT / "src" / "boggers" / path).exists()
     }
     assert missing <= {"checkpoints/step-0000123/"}
+
+
+def numbers(text: str) -> set[str]:
+    """The numbers of a register that a cell names, ranges like `M1 to M12` counted out."""
+    found = set(re.findall(r"\b[BDMNPS]\d+\b|§[\d.]+\d", text))
+    for letter, first, last in re.findall(r"\b([BDMNPS])(\d+) to [BDMNPS](\d+)\b", text):
+        found |= {f"{letter}{number}" for number in range(int(first), int(last) + 1)}
+    return found
+
+
+def test_every_defect_of_the_register_has_an_answer_and_the_tests_that_prove_it_exist() -> None:
+    table = ORIGINAL.partition("| defect | answer | proved by |\n")[2]
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ?([^|]*) ?\|$", table, re.MULTILINE)
+    answered = {number for defect, _, _ in rows for number in numbers(defect)}
+    register = {f"B{n}" for n in range(1, 41)} | {f"D{n}" for n in range(1, 10)} | {"§5.5", "§9.3"}
+    assert register <= answered
+    for defect, answer, proofs in rows:
+        assert answer.strip(), defect
+        for name, file in re.findall(r"\[([^]]+)\]\(\.\./(tests/[\w/]+\.py)\)", proofs):
+            assert f"def test_{name.replace(' ', '_')}(" in (ROOT / file).read_text(), name
+        assert proofs.strip() or "gone" in answer or "absent" in answer, defect

@@ -67,6 +67,26 @@ def test_a_recall_never_rises_unguarded() -> None:
         assert rises(settled).max() == 0
 
 
+def test_steps_beyond_the_learned_ones_feel_nothing_new_and_go_on_downhill() -> None:
+    memory = RecallMemory(WIDTH, 24, generator())
+    torch.nn.init.normal_(memory.value, generator=generator(1))
+    metric = Metric(WIDTH, 2, circulating=False)
+    torch.nn.init.constant_(metric.pace, -0.5)
+    own, asked = Slope(terms=[memory], metric=metric), []
+
+    def counted(state: Tensor, step: int) -> Tensor:
+        asked.append(step)
+        return feel(state, step)
+
+    short, long = (settle(states(), own, counted, steps=steps) for steps in (2, 6))
+    assert asked == [0, 1] * 2
+    assert torch.equal(short.proposal, long.proposal)
+    assert long.energy is not None
+    assert (long.energy[1:].diff(dim=0) < 0).all(), "one landscape, lower at every further step"
+    rest = long.proposal + memory.force(long.proposal, long.proposal)
+    assert ((long.state - rest).norm() < (short.state - rest).norm()).all()
+
+
 def test_what_is_asked_for_is_returned() -> None:
     settled = settle(states(), slope(), feel, steps=2, keep_path=True)
     assert settled.energy is not None

@@ -63,7 +63,7 @@ def test_a_stream_learns(stream_config: RunConfig, tmp_path: Path) -> None:
     assert int(rows[-1]["tokens"]) > 7000
     assert float(rows[-1]["residual"]) > 0
     taken = [float(row["steps_used"]) for row in rows]
-    assert min(taken) < 2 < max(taken)
+    assert 2 <= min(taken) < max(taken) <= 4
 
 
 @pytest.mark.parametrize("kept", [{}, {"ema_decay": 0.9, "precision": "bf16"}])

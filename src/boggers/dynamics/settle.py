@@ -58,7 +58,8 @@ class Settling:
 
     Attributes:
         state: (B, T, D), where each position rests; carries gradient.
-        proposal: (B, T, D), where the last descent began; carries gradient.
+        proposal: (B, T, D), where the positions stood when they had last felt their past; carries
+            gradient.
         residual: (B, T), the last step as a share of the state's length, ‖Δ‖/‖s‖; 0 without steps.
         steps: (B, T), steps taken before the position came to rest.
         breaks: (B, T), breaks that were carried out.
@@ -86,11 +87,11 @@ class _Curves:
     falls: list[Tensor] = field(default_factory=list)
 
     @torch.no_grad()
-    def add(self, slope: Slope, proposal: Stream, settled: Stream) -> None:
+    def add(self, slope: Slope, proposal: Stream, begin: Stream, settled: Stream) -> None:
         if self.wanted:
             after = slope.energy(settled, proposal)
             self.energies.append(after)
-            self.falls.append(slope.energy(proposal, proposal) - after)
+            self.falls.append(slope.energy(begin, proposal) - after)
 
     def stacked(self, values: list[Tensor], like: Stream) -> Tensor | None:
         if not self.wanted:
@@ -112,15 +113,18 @@ def settle(
     """Let every position settle on its own, given what it feels of its past.
 
         p = s + c_k(s)          s ← p + Δ_k(-∇E(p; p))          k = 0 … K - 1
+                                s ← s + Δ_k(-∇E(s; p))          k = K, K + 1, …
 
-    A position that has come to rest stays exactly where it is while others go on. Nothing in the
+    K steps have been learned; those beyond them feel nothing new and go on downhill in the
+    landscape of the last, nearer to where it rests. A position that has come to rest stays exactly
+    where it is while others go on. Nothing in the
     loop waits for the device.
 
     Args:
         start: (B, T, D).
         slope: what moves them downhill.
         couple: c_k, what they feel of their past.
-        steps: K ≥ 0, the most steps that a position takes.
+        steps: the most steps that a position takes; 0 or more, K or not.
         generator: noise for breaks.
         gradient_steps: how many of the last steps carry gradient; None = all. The start always
             does: what is cut is how the moves of earlier steps depend on it.
@@ -139,9 +143,11 @@ def settle(
     for k in range(steps):
         before = state
         with torch.set_grad_enabled(torch.is_grad_enabled() and k >= free):
-            proposal = before + couple(before, k)
-            settled = _descend(proposal, slope, k)
-        curves.add(slope, proposal, settled)
+            begin = before
+            if k < slope.metric.learned:
+                begin = proposal = before + couple(before, k)
+            settled = _descend(begin, proposal, slope, k)
+        curves.add(slope, proposal, begin, settled)
         # What earlier steps add is a constant to the gradient, the state itself is not.
         state = settled if k >= free else before + (settled - before).detach()
         if active is not None:
@@ -171,23 +177,23 @@ def settle(
     )
 
 
-def _descend(proposal: Stream, slope: Slope, step: int) -> Stream:
-    """One step downhill from the proposal."""
-    move: Stream = slope.metric(slope.force(proposal, proposal), step)
+def _descend(state: Stream, proposal: Stream, slope: Slope, step: int) -> Stream:
+    """One step downhill in the landscape of the proposal."""
+    move: Stream = slope.metric(slope.force(state, proposal), step)
     if slope.guarded:
-        move = _downhill(proposal, move, slope)
-    return proposal + move
+        move = _downhill(state, proposal, move, slope)
+    return state + move
 
 
-def _downhill(proposal: Stream, move: Stream, slope: Slope) -> Stream:
+def _downhill(state: Stream, proposal: Stream, move: Stream, slope: Slope) -> Stream:
     """The moves, each halved until its position's energy does not rise, or nothing."""
     with torch.no_grad():
-        height = slope.energy(proposal, proposal)
+        height = slope.energy(state, proposal)
         share = torch.ones_like(height)
         for _ in range(HALVINGS):
-            rises = slope.energy(proposal + share[..., None] * move, proposal) > height
+            rises = slope.energy(state + share[..., None] * move, proposal) > height
             share = torch.where(rises, share / 2, share)
-        rises = slope.energy(proposal + share[..., None] * move, proposal) > height
+        rises = slope.energy(state + share[..., None] * move, proposal) > height
         share = torch.where(rises, 0.0, share)
     return share[..., None] * move
 

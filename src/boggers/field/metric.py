@@ -15,7 +15,8 @@ class Metric(nn.Module):
     work: f·Δ = η_k ‖f‖² whatever ω is, so a small enough step along Δ lowers the energy like plain
     descent, but what a position becomes is not bound to be a gradient of what it was. Steps beyond
     the last of the K learned ones repeat it, each going half as far as the one before, so that
-    however many are taken a state comes to rest. Parameters: ρ (K), zero at the start: η is 1; with
+    however many are taken a state comes to rest; they feel nothing new (`dynamics.settle`).
+    Parameters: ρ (K), zero at the start: η is 1; with
     circulation ω (K · D/2), one at the start, one step behind another: a list of numbers, no
     matrix that maps states.
 
@@ -31,6 +32,7 @@ class Metric(nn.Module):
 
     def __init__(self, state_dim: int, steps: int, *, circulating: bool) -> None:
         super().__init__()
+        self.learned = steps
         self.pace = nn.Parameter(torch.zeros(steps))
         self.circulation: nn.Parameter | None = None
         if circulating:
@@ -38,19 +40,19 @@ class Metric(nn.Module):
 
     def share(self, step: int) -> float:
         """How far a step goes, counted from 0: 1 within the learned ones, then ½, ¼, …"""
-        return 0.5 ** max(0, step - len(self.pace) + 1)
+        return 0.5 ** max(0, step - self.learned + 1)
 
     def rate(self, step: int) -> Tensor:
         """η of a step, counted from 0; a scalar."""
-        return 2 * self.share(step) * torch.sigmoid(self.pace[min(step, len(self.pace) - 1)])
+        return 2 * self.share(step) * torch.sigmoid(self.pace[min(step, self.learned - 1)])
 
     def forward(self, force: Stream, step: int) -> Stream:
         """Δ for the forces (B, T, D) of a step, counted from 0."""
         along = self.rate(step) * force
         if self.circulation is None:
             return along
-        turns = self.circulation.view(len(self.pace), -1)
-        turn = turns[min(step, len(turns) - 1)]
+        turns = self.circulation.view(self.learned, -1)
+        turn = turns[min(step, self.learned - 1)]
         left, right = force.chunk(2, dim=-1)
         around = self.share(step) * torch.cat([turn, turn])
         return torch.addcmul(along, torch.cat([right, -left], dim=-1), around)

@@ -27,6 +27,8 @@ class Stage(nn.Module):
 
         p = s + c(s)          s ← p + Δ_k(-∇E(p; p))          k = 0 … K - 1
 
+    Steps beyond these feel nothing new, see `dynamics.settle`.
+
     Args:
         config: shape and physics; with K = 0 there is no energy.
         generator: source of the initial weights.
@@ -52,6 +54,10 @@ class Stage(nn.Module):
                 circulating=config.memory != "recall",
             )
 
+    def pasts(self, steps: int) -> int:
+        """How often so many steps feel the past: once at least, without an energy too."""
+        return 1 if self.metric is None else max(1, min(steps, self.metric.learned))
+
     def forward(self, states: Stream, work: Callable[[Stream], Worked]) -> Worked:
         """Do some work with the stage's weights, gathered for it where they are spread."""
         return work(states)
@@ -70,8 +76,6 @@ class Carried:
         felt: Stream
         felt, after = self.stage.coupling(states, self.before[step])
         self.after.append(after)
-        share = 1.0 if self.stage.metric is None else self.stage.metric.share(step)
-        felt = felt if share == 1.0 else share * felt
         return felt if self.push is None else felt + self.push
 
 

@@ -203,8 +203,8 @@ class StreamModel(nn.Module):
         held = self.held(states, tokens)
         pasts: list[Past] = []
         settled: list[Settling] = []
-        each = _pasts_per_stage(taken)
         for number, stage in enumerate(self._stages()):
+            each = stage.pasts(taken)
             before = past.pasts[number * each : (number + 1) * each]
             carried = Carried(stage, before, held if isinstance(held, Tensor) else None)
             last = number == self.config.num_stages - 1
@@ -247,11 +247,12 @@ class StreamModel(nn.Module):
     def start(self, rows: int, steps: int | None = None) -> StreamState:
         """The past of B texts of which nothing has been read.
 
-        Every step of every stage remembers what it felt, so a state serves the number of steps
-        that it was made for: the configured one unless another is given.
+        Every step of every stage that feels the past remembers what it felt, so a state serves the
+        number of steps that it was made for, the configured one unless another is given; one that
+        serves as many steps as were learned serves any greater number too.
         """
-        each = _pasts_per_stage(self.config.num_dynamics_steps if steps is None else steps)
-        pasts = (stage.coupling.start(rows) for stage in self._stages() for _ in range(each))
+        taken = self.config.num_dynamics_steps if steps is None else steps
+        pasts = (s.coupling.start(rows) for s in self._stages() for _ in range(s.pasts(taken)))
         heard = self.text_memory.start(rows, self.embedding.device)
         return StreamState(tuple(pasts), heard)
 
@@ -301,7 +302,7 @@ class StreamModel(nn.Module):
         )
 
     def steps(self, generator: torch.Generator | None) -> int:
-        """Relaxation steps of the next stretch: K, or in training with random steps 1 … 2K.
+        """Relaxation steps of the next stretch: K, or in training with random steps K … 2K.
 
         The draw is a function of the seed that the generator was last given, so it needs no
         answer from the device.
@@ -316,7 +317,7 @@ class StreamModel(nn.Module):
             )
         # The upper half: what a batch is cut into shares it, so that all parts take as many steps.
         seed = hashlib.sha256(f"steps/{generator.initial_seed() >> 32}".encode()).digest()
-        return 1 + int.from_bytes(seed[:8], "big") % (2 * wanted)
+        return wanted + int.from_bytes(seed[:8], "big") % (wanted + 1)
 
     def parameter_counts(self) -> ParameterCounts:
         """How many numbers training adjusts."""
@@ -328,11 +329,6 @@ class StreamModel(nn.Module):
     def _anchors(self) -> Anchors:
         table = unit_rms(self.embedding.detach())
         return Anchors(table, lambda row: self.read(row)[:, 0], self.config.anchor_candidates)
-
-
-def _pasts_per_stage(steps: int) -> int:
-    """Without steps a stage still feels its past once."""
-    return max(1, steps)
 
 
 def _fitting(state: StreamState, own: StreamState) -> StreamState:

@@ -24,7 +24,7 @@ class StreamConfig:
 
     num_dynamics_steps: Annotated[int, arg(aliases=("--max-relax-steps",))] = 1
     """Relaxation steps K of each stage, each a coupling to the past and a descent; 0 leaves out the
-    energy and couples once."""
+    energy and couples once. Reading with more goes on downhill where the last step felt."""
 
     sequence_length: Annotated[int, arg(aliases=("--seq-len",))] = 256
     """Tokens T of a training sequence (at least 2); when reading on, the past has no end."""
@@ -72,7 +72,7 @@ class StreamConfig:
     """Time constant of the slowest channel before training, in tokens."""
 
     random_steps: bool = False
-    """Draw the number of steps anew for every training batch, evenly from 1 to twice K."""
+    """Draw the number of steps anew for every training batch, evenly from K to twice K."""
 
     gradient_steps: int | None = None
     """Last steps of each stage that carry gradient; None sends it through all of them."""

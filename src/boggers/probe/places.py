@@ -178,8 +178,7 @@ class _Carried:
     def __call__(self, state: State, step: int) -> State:
         felt: State
         felt, _ = self.stage.coupling(state, self.pasts[step])
-        share = 1.0 if self.stage.metric is None else self.stage.metric.share(step)
-        return felt * share if self.push is None else felt * share + self.push
+        return felt if self.push is None else felt + self.push
 
 
 class StreamPlaces(Places):

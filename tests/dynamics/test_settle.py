@@ -10,7 +10,7 @@ from boggers.dynamics.breaks import BreakRule
 from boggers.dynamics.settle import Settling, Slope, settle
 from boggers.errors import UserError
 from boggers.field.memory import GatedMemory, RecallMemory
-from boggers.field.metric import Metric
+from boggers.field.metric import Metric, TurningMetric
 
 WIDTH = 16
 
@@ -22,7 +22,7 @@ def generator(seed: int = 0) -> torch.Generator:
 def slope(steepness: float = 1.0) -> Slope:
     memory = GatedMemory(WIDTH, 24, generator())
     memory.value.data *= 10 * steepness
-    return Slope(terms=[memory], metric=Metric(WIDTH, 3, circulating=True))
+    return Slope(terms=[memory], metric=TurningMetric(WIDTH, 3))
 
 
 def feel(state: Tensor, step: int) -> Tensor:
@@ -57,34 +57,54 @@ def test_a_guarded_descent_never_rises_anywhere() -> None:
     assert (settled.fall > 0).float().mean() > 0.99
 
 
-def test_a_recall_never_rises_unguarded() -> None:
-    memory = RecallMemory(WIDTH, 24, generator())
+def recall(steps: int) -> RecallMemory:
+    memory = RecallMemory(WIDTH, 24, steps, generator())
     torch.nn.init.normal_(memory.value, generator=generator(1))
-    for pace in (-3.0, 0.0, 3.0):
-        metric = Metric(WIDTH, 4, circulating=False)
-        torch.nn.init.constant_(metric.pace, pace)
-        settled = settle(states(64, 64), Slope(terms=[memory], metric=metric), feel, steps=4)
+    return memory
+
+
+def test_a_recall_never_rises_unguarded() -> None:
+    memory = recall(4)
+    for depth in (-3.0, 0.0, 3.0):
+        torch.nn.init.constant_(memory.depth, depth)
+        settled = settle(states(64, 64), Slope(terms=[memory], metric=Metric(4)), feel, steps=4)
         assert rises(settled).max() == 0
 
 
-def test_steps_beyond_the_learned_ones_feel_nothing_new_and_go_on_downhill() -> None:
-    memory = RecallMemory(WIDTH, 24, generator())
-    torch.nn.init.normal_(memory.value, generator=generator(1))
-    metric = Metric(WIDTH, 2, circulating=False)
-    torch.nn.init.constant_(metric.pace, -0.5)
-    own, asked = Slope(terms=[memory], metric=metric), []
+def test_steps_beyond_the_learned_ones_feel_nothing_new() -> None:
+    asked = []
 
     def counted(state: Tensor, step: int) -> Tensor:
         asked.append(step)
         return feel(state, step)
 
-    short, long = (settle(states(), own, counted, steps=steps) for steps in (2, 6))
-    assert asked == [0, 1] * 2
+    short, long = (settle(states(), slope(), counted, steps=steps) for steps in (3, 6))
+    assert asked == [0, 1, 2] * 2
     assert torch.equal(short.proposal, long.proposal)
-    assert long.energy is not None
-    assert (long.energy[1:].diff(dim=0) < 0).all(), "one landscape, lower at every further step"
-    rest = long.proposal + memory.force(long.proposal, long.proposal)
-    assert ((long.state - rest).norm() < (short.state - rest).norm()).all()
+    assert not torch.equal(short.state, long.state)
+
+
+def test_a_recall_is_at_rest_after_the_learned_steps() -> None:
+    memory = recall(2)
+    torch.nn.init.uniform_(memory.depth, -2, 2, generator=generator(3))
+    own = Slope(terms=[memory], metric=Metric(2))
+    short, long = (settle(states(), own, feel, steps=steps) for steps in (2, 6))
+    torch.testing.assert_close(long.state, short.state)
+    assert long.residual.max() < 1e-6 < short.residual.min()
+    force = own.at(1).force(short.state, short.proposal)
+    assert force.norm() < 1e-5 * memory.force(short.proposal, short.proposal).norm()
+
+
+def test_each_step_of_a_recall_has_its_own_depth() -> None:
+    memory = recall(2)
+    memory.depth.data[0] = -2.0
+    own, start = Slope(terms=[memory], metric=Metric(2)), states()
+    for step in (0, 1):
+        rest = start + own.at(step).force(start, start)
+        expected = start + 2 * memory.depth[step].sigmoid() * (memory.answers(start) @ memory.value)
+        torch.testing.assert_close(rest, expected)
+    settled = settle(start, own, feel, steps=2)
+    assert settled.slope.step == 1
 
 
 def test_what_is_asked_for_is_returned() -> None:

@@ -23,7 +23,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def recall() -> Memory:
-    return RecallMemory(WIDTH, PATTERNS, generator())
+    return RecallMemory(WIDTH, PATTERNS, 1, generator())
 
 
 def gated() -> Memory:

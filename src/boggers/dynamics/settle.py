@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from boggers.dynamics.breaks import BreakRule, break_positions
-from boggers.field.memory import Memory
+from boggers.field.memory import Memory, Well
 from boggers.field.metric import Metric
 from boggers.shapes import PerPosition, PositionMask, Stream
 
@@ -28,6 +28,7 @@ class Slope:
 
     Attributes:
         terms: of the landscape; the force is minus the gradient of their sum.
+        step: whose landscape it is, counted from 0; None = of the last that has one of its own.
         metric: how a force becomes a step.
         guarded: halve a position's step until its energy does not rise, at most 8 times; then the
             position stays where it is for that step.
@@ -36,6 +37,7 @@ class Slope:
     """
 
     terms: Sequence[Memory]
+    step: int | None = None
     metric: Metric
     guarded: bool = False
     tolerance: float | None = None
@@ -43,13 +45,20 @@ class Slope:
 
     def energy(self, state: Stream, proposal: Stream) -> PerPosition:
         """E, the sum of the terms at every position."""
-        first, *others = (term.energy(state, proposal) for term in self.terms)
+        first, *others = (well.energy(state, proposal) for well in self._wells())
         return sum(others, first)
 
     def force(self, state: Stream, proposal: Stream) -> Stream:
         """-∇E at every position."""
-        first, *others = (term.force(state, proposal) for term in self.terms)
+        first, *others = (well.force(state, proposal) for well in self._wells())
         return sum(others, first)
+
+    def at(self, step: int) -> "Slope":
+        """The landscape of a step."""
+        return replace(self, step=step)
+
+    def _wells(self) -> Sequence[Well]:
+        return self.terms if self.step is None else [term.at(self.step) for term in self.terms]
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,7 @@ class Settling:
         residual: (B, T), the last step as a share of the state's length, ‖Δ‖/‖s‖; 0 without steps.
         steps: (B, T), steps taken before the position came to rest.
         breaks: (B, T), breaks that were carried out.
+        slope: what moved them last.
         energy: (K, B, T), after the descent of every step; None if it was not asked for.
         fall: (K, B, T), by how much that descent lowered it; None if it was not asked for.
         path: the states at the start and after every step; None if it was not asked for.
@@ -73,6 +83,7 @@ class Settling:
     residual: PerPosition
     steps: Int64[Tensor, "B T"]
     breaks: Int64[Tensor, "B T"]
+    slope: Slope
     energy: Float[Tensor, "K B T"] | None = None
     fall: Float[Tensor, "K B T"] | None = None
     path: tuple[Stream, ...] | None = None
@@ -141,19 +152,19 @@ def settle(
     curves, path = _Curves(keep_energy), [start]
     free = 0 if gradient_steps is None else max(0, steps - gradient_steps)
     for k in range(steps):
-        before = state
+        before, here = state, slope.at(k)
         with torch.set_grad_enabled(torch.is_grad_enabled() and k >= free):
             begin = before
             if k < slope.metric.learned:
                 begin = proposal = before + couple(before, k)
-            settled = _descend(begin, proposal, slope, k)
-        curves.add(slope, proposal, begin, settled)
+            settled = _descend(begin, proposal, here, k)
+        curves.add(here, proposal, begin, settled)
         # What earlier steps add is a constant to the gradient, the state itself is not.
         state = settled if k >= free else before + (settled - before).detach()
         if active is not None:
             state = torch.where(active[..., None], state, before)
         if slope.breaks is not None:
-            energy = functools.partial(slope.energy, proposal=proposal)
+            energy = functools.partial(here.energy, proposal=proposal)
             state, calm, happened = break_positions(
                 slope.breaks, state, before, calm, generator, energy, active
             )
@@ -171,6 +182,7 @@ def settle(
         residual=residual,
         steps=taken,
         breaks=broken,
+        slope=slope.at(max(0, steps - 1)),
         energy=curves.stacked(curves.energies, start),
         fall=curves.stacked(curves.falls, start),
         path=tuple(path) if keep_path else None,

@@ -102,7 +102,7 @@ class MLP(Stream):
             assert isinstance(stage, Stage)
             config = self.model.config
             stage.memory = UntiedMap(config.state_dim, config.memory_patterns, generator)
-            stage.metric = Straight()
+            stage.metric = Metric(1)
 
 
 class UntiedMap(Memory):
@@ -123,17 +123,6 @@ class UntiedMap(Memory):
 
     def energy(self, state: States, proposal: States) -> PerPosition:
         return torch.zeros_like(state[..., 0])
-
-
-class Straight(Metric):
-    """A metric that takes a force as it is, and learns nothing."""
-
-    def __init__(self) -> None:
-        nn.Module.__init__(self)
-        self.learned = 1
-
-    def forward(self, force: States, step: int) -> States:
-        return force
 
 
 def _fill(budget: Budget, multiple: int, config_of: Callable[[int], StreamConfig]) -> StreamConfig:

@@ -2,6 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,17 @@ from boggers.shapes import PerPosition, Stream
 
 ROUNDING = 1e-6
 """Added to the mean square of a state, so that a state of zero has a direction: none."""
+
+
+@runtime_checkable
+class Well(Protocol):
+    """What a position settles in during one step; see `Memory`."""
+
+    def energy(self, state: Stream, proposal: Stream) -> PerPosition:
+        """E at every position of (B, T, D), dimensionless."""
+
+    def force(self, state: Stream, proposal: Stream) -> Stream:
+        """-∇_s E, exact, at every position; differentiable by ordinary backpropagation."""
 
 
 class Memory(nn.Module, ABC):
@@ -31,25 +44,74 @@ class Memory(nn.Module, ABC):
     def force(self, state: Stream, proposal: Stream) -> Stream:
         """-∇_s E, exact, at every position; differentiable by ordinary backpropagation."""
 
+    def at(self, step: int) -> Well:
+        """The landscape of a step, counted from 0; the same at every step unless it says not."""
+        return self
+
 
 class RecallMemory(Memory):
     """M pairs of patterns: a proposal that resembles k_m recalls v_m, and the state goes there.
 
-        E(s; p) = ½ ‖s - p‖² - (s - p) · r(p)      r(p) = Vᵀ relu(K p̂ + α)²      p̂ = p / rms(p)
-        -∇_s E = (p - s) + r(p)
+        E_k(s; p) = ½ ‖s - p‖² - d_k (s - p) · r(p)
+        -∇_s E_k = (p - s) + d_k r(p)
+        r(p) = Vᵀ relu(K p̂ + α)²      p̂ = p / rms(p)      d_k = 2 σ(ρ_k)
 
-    A bowl around p + r(p): one step of rate 1 from the proposal comes to rest exactly, any rate in
-    (0, 2) goes down, and E falls by ½ ‖r‖². Key and value are patterns of their own, as in a
+    A bowl around p + d r(p): one step of rate 1 from the proposal comes to rest exactly, any rate
+    in (0, 2) goes down, and E falls by ½ d² ‖r‖². Key and value are patterns of their own, as in a
     bidirectional associative memory (Kosko, 1988) whose key side is held by the field; V starts at
-    zero, so an untrained memory recalls nothing. Parameters: K and V (M, D), threshold α (M).
+    zero, so an untrained memory recalls nothing. Parameters: K and V (M, D), threshold α (M), depth
+    ρ of every step (zero at the start: d is 1).
+
+    Args:
+        state_dim: D.
+        patterns: M.
+        steps: how many have a depth of their own; those beyond have the last one's.
+        generator: source of the initial keys.
     """
 
-    def __init__(self, state_dim: int, patterns: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, state_dim: int, patterns: int, steps: int, generator: torch.Generator
+    ) -> None:
         super().__init__()
         self.key = nn.Parameter(torch.empty(patterns, state_dim))
         self.value = nn.Parameter(torch.zeros(patterns, state_dim))
         self.threshold = nn.Parameter(torch.zeros(patterns))
+        self.depth = nn.Parameter(torch.zeros(steps))
+        self.steps = steps
         nn.init.normal_(self.key, std=state_dim**-0.5, generator=generator)
+
+    def at(self, step: int) -> Well:
+        """The landscape of a step, counted from 0."""
+        return RecallWell(self, min(step, self.steps - 1))
+
+    def last(self) -> "RecallWell":
+        """The landscape of the last step that has a depth of its own."""
+        return RecallWell(self, self.steps - 1)
+
+    def energy(self, state: Stream, proposal: Stream) -> PerPosition:
+        """E of that last step."""
+        return self.last().energy(state, proposal)
+
+    def force(self, state: Stream, proposal: Stream) -> Stream:
+        """-∇_s E of that last step, exact."""
+        return self.last().force(state, proposal)
+
+    def answers(self, proposal: Stream) -> Tensor:
+        """How strongly each pattern answers a proposal, (B, T, M)."""
+        return F.relu(F.linear(unit_rms(proposal), self.key, self.threshold)).square()
+
+
+@dataclass(frozen=True)
+class RecallWell:
+    """The landscape of one step of a recall memory; the equations stand there."""
+
+    memory: RecallMemory
+    step: int
+
+    @property
+    def deep(self) -> Tensor:
+        """d of the step, a scalar in (0, 2)."""
+        return 2 * torch.sigmoid(self.memory.depth[self.step])
 
     def energy(self, state: Stream, proposal: Stream) -> PerPosition:
         away = state - proposal
@@ -61,9 +123,8 @@ class RecallMemory(Memory):
         return recalled if state is proposal else recalled + (proposal - state)
 
     def _recalled(self, proposal: Stream) -> Stream:
-        """r(p), (B, T, D)."""
-        unit = unit_rms(proposal)
-        return F.relu(F.linear(unit, self.key, self.threshold)).square() @ self.value
+        """d r(p), (B, T, D)."""
+        return self.deep * (self.memory.answers(proposal) @ self.memory.value)
 
 
 class DirectionMemory(Memory, ABC):

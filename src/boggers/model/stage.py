@@ -15,7 +15,7 @@ from boggers.field.memory import (
     RecallMemory,
     RectifiedMemory,
 )
-from boggers.field.metric import Metric
+from boggers.field.metric import Metric, TurningMetric
 from boggers.model.stream_config import StreamConfig
 from boggers.shapes import Stream
 
@@ -48,11 +48,7 @@ class Stage(nn.Module):
         self.metric: Metric | None = None
         if config.num_dynamics_steps > 0:
             self.memory = make_memory(config, generator)
-            self.metric = Metric(
-                config.state_dim,
-                config.num_dynamics_steps,
-                circulating=config.memory != "recall",
-            )
+            self.metric = make_metric(config)
 
     def pasts(self, steps: int) -> int:
         """How often so many steps feel the past: once at least, without an energy too."""
@@ -76,6 +72,8 @@ class Carried:
         felt: Stream
         felt, after = self.stage.coupling(states, self.before[step])
         self.after.append(after)
+        if self.stage.metric is not None:
+            felt = self.stage.metric.felt(felt, step)
         return felt if self.push is None else felt + self.push
 
 
@@ -96,4 +94,13 @@ def make_memory(config: StreamConfig, generator: torch.Generator) -> Memory:
         return GatedMemory(width, patterns, generator)
     if config.memory == "rectified":
         return RectifiedMemory(width, patterns, generator)
-    return RecallMemory(width, patterns, generator)
+    return RecallMemory(width, patterns, config.learned_steps, generator)
+
+
+def make_metric(config: StreamConfig) -> Metric:
+    """How the forces of that energy become steps."""
+    steps = config.num_dynamics_steps
+    further = config.learned_steps - steps
+    if config.memory == "recall":
+        return Metric(steps, further)
+    return TurningMetric(config.state_dim, steps, further)

@@ -302,7 +302,8 @@ class StreamModel(nn.Module):
         )
 
     def steps(self, generator: torch.Generator | None) -> int:
-        """Relaxation steps of the next stretch: K, or in training with random steps K … 2K.
+        """Relaxation steps of the next stretch: K, or in training with random steps half of the
+        time K and else K + 1 … 2K.
 
         The draw is a function of the seed that the generator was last given, so it needs no
         answer from the device.
@@ -317,7 +318,8 @@ class StreamModel(nn.Module):
             )
         # The upper half: what a batch is cut into shares it, so that all parts take as many steps.
         seed = hashlib.sha256(f"steps/{generator.initial_seed() >> 32}".encode()).digest()
-        return wanted + int.from_bytes(seed[:8], "big") % (wanted + 1)
+        drawn = int.from_bytes(seed[:8], "big") % (2 * wanted)
+        return wanted if drawn < wanted else drawn + 1
 
     def parameter_counts(self) -> ParameterCounts:
         """How many numbers training adjusts."""

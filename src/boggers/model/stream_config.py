@@ -24,7 +24,8 @@ class StreamConfig:
 
     num_dynamics_steps: Annotated[int, arg(aliases=("--max-relax-steps",))] = 1
     """Relaxation steps K of each stage, each a coupling to the past and a descent; 0 leaves out the
-    energy and couples once. Reading with more goes on downhill where the last step felt."""
+    energy and couples once. Further steps in reading go on to where the last one's landscape
+    rests, which recall has reached after K."""
 
     sequence_length: Annotated[int, arg(aliases=("--seq-len",))] = 256
     """Tokens T of a training sequence (at least 2); when reading on, the past has no end."""
@@ -72,7 +73,8 @@ class StreamConfig:
     """Time constant of the slowest channel before training, in tokens."""
 
     random_steps: bool = False
-    """Draw the number of steps anew for every training batch, evenly from K to twice K."""
+    """Draw the number of steps anew for every training batch: K for half of them, for the others
+    K + 1 to twice K. Steps beyond K then have depths of their own, and reading may take them."""
 
     gradient_steps: int | None = None
     """Last steps of each stage that carry gradient; None sends it through all of them."""
@@ -175,6 +177,11 @@ class StreamConfig:
                     f"--{option.replace('_', '-')} must be in [0, 1), {getattr(self, option)} "
                     "came. Choose another value."
                 )
+
+    @property
+    def learned_steps(self) -> int:
+        """Steps that have numbers of their own: K, or twice K."""
+        return self.num_dynamics_steps * (2 if self.random_steps else 1)
 
     @property
     def channels(self) -> int:

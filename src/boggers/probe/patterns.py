@@ -19,9 +19,10 @@ from boggers.field.memory import (
     ROUNDING,
     GatedMemory,
     LogSumExpMemory,
-    Memory,
     RecallMemory,
+    RecallWell,
     RectifiedMemory,
+    Well,
 )
 from boggers.field.waves import split_waves
 from boggers.infer.noise import breaking_noise
@@ -123,7 +124,7 @@ def awakening(
 
 
 @singledispatch
-def parts(memory: Memory, proposal: State) -> tuple[Tensor, Tensor]:
+def parts(memory: Well, proposal: State) -> tuple[Tensor, Tensor]:
     """The force of every pattern at a proposal, and how strongly each answers it.
 
     Args:
@@ -140,9 +141,13 @@ def parts(memory: Memory, proposal: State) -> tuple[Tensor, Tensor]:
 
 @parts.register
 def _(memory: RecallMemory, proposal: State) -> tuple[Tensor, Tensor]:
-    unit = F.rms_norm(proposal, proposal.shape[-1:])[:, 0]
-    answer = F.relu(F.linear(unit, memory.key, memory.threshold)).square()
-    return answer[..., None] * memory.value, answer
+    return _of_recall(memory.last(), proposal)
+
+
+@parts.register
+def _of_recall(well: RecallWell, proposal: State) -> tuple[Tensor, Tensor]:
+    answer = well.memory.answers(proposal)[:, 0]
+    return well.deep * answer[..., None] * well.memory.value, answer
 
 
 @parts.register
@@ -191,13 +196,13 @@ def _tangent(pulled: Tensor, proposal: State) -> Tensor:
     return (pulled - unit * along) * _inverse(proposal)[:, None]
 
 
-def _memory_of(place: StreamPlaces) -> Memory:
-    """The learned memory of the last stage; anchors, if there are any, come behind it."""
-    return place.slopes[-1].terms[0]
+def _memory_of(place: StreamPlaces) -> Well:
+    """The learned memory of the last step; anchors, if there are any, come behind it."""
+    return place.last.terms[0].at(place.steps - 1)
 
 
 def _pull_of_stream(place: StreamPlaces) -> Pull:
-    slope, last = place.slopes[-1], place.steps - 1
+    slope, last = place.last, place.steps - 1
     state = place.settled()
     forces, awake = parts(_memory_of(place), place.proposal)
     whole = slope.metric(slope.force(place.proposal, place.proposal), last)

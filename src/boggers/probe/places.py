@@ -203,6 +203,7 @@ class StreamPlaces(Places):
         self.proposal = reading.settled[-1].proposal.detach()
         held = model.held(self.start, tokens[:, None])
         self.slopes: list[Slope] = model.slopes(held if isinstance(held, HoldWell) else None)
+        self.last = self.slopes[-1].at(self.steps - 1)
         push = held if isinstance(held, Tensor) else None
         stages = [stage for stage in model.stages if isinstance(stage, Stage)]
         self.felt = [
@@ -228,7 +229,7 @@ class StreamPlaces(Places):
         return tuple(path)
 
     def update(self, state: State) -> State:
-        slope, last = self.slopes[-1], self.steps - 1
+        slope, last = self.last, self.steps - 1
         proposal: State = state + self.felt[-1](state, last)
         moved: State = proposal + slope.metric(slope.force(proposal, proposal), last)
         return moved
@@ -238,7 +239,7 @@ class StreamPlaces(Places):
         return state - self.proposal, self._downhill(state)
 
     def to_rest(self, state: State) -> State:
-        slope = self.slopes[-1]
+        slope = self.last
         height = slope.energy(state, self.proposal)
         step = torch.ones_like(height)
         for _ in range(PATIENCE):
@@ -252,7 +253,7 @@ class StreamPlaces(Places):
         return state
 
     def energy(self, state: State) -> PerRow:
-        return self.slopes[-1].energy(state, self.proposal)[:, 0]
+        return self.last.energy(state, self.proposal)[:, 0]
 
     def read(self, state: State) -> Logits:
         logits, _ = self.model.read_text(state, self.tokens[:, None], self.past)
@@ -263,7 +264,7 @@ class StreamPlaces(Places):
         return StreamPlaces(self.model, self.tokens[rows], self.past.select(rows))
 
     def _downhill(self, state: State) -> State:
-        slope = self.slopes[-1]
+        slope = self.last
         move: State = slope.metric(slope.force(state, self.proposal), self.steps - 1)
         return move
 

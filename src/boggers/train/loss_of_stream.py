@@ -19,8 +19,7 @@ def loss_of_stream(
     terms = Terms(reading.logits.flatten(0, 1), batch.targets.flatten(), config)
     if weights.energy > 0.0 and reading.settled:
         heights = [
-            slope.energy(rest.state, rest.proposal).flatten()
-            for slope, rest in zip(model.slopes(), reading.settled, strict=True)
+            rest.slope.energy(rest.state, rest.proposal).flatten() for rest in reading.settled
         ]
         energy = losses.energy_regulariser(torch.cat(heights))
         terms.add("energy_regulariser", weights.energy, energy)

@@ -115,10 +115,13 @@ class TokenMemory:
 
         Ids outside the vocabulary are ignored; an empty batch is pure decay.
         """
-        seen = self._counts(contexts)
-        share = seen / seen.max().clamp_min(1.0)
-        risen = share.mul_(self.rule.active_threshold).add_(self.activation).clamp_max_(1.0)
-        self.activation = torch.where(seen > 0, risen, self.activation)
+        ids = contexts.reshape(-1)
+        if len(ids):
+            at, seen = self._seen(ids)
+            before = self.activation.index_select(0, at)
+            risen = (seen / seen.amax().clamp_min_(1.0)).mul_(self.rule.active_threshold)
+            risen.add_(before).clamp_max_(1.0)
+            self.activation.scatter_(0, at, torch.where(seen > 0, risen, before))
         self.fade()
 
     def fade(self) -> None:
@@ -127,9 +130,14 @@ class TokenMemory:
         self.activation.mul_(rule.decay_rate).clamp_min_(0.0)
         low = self.activation < rule.dormant_threshold
         self.low_ticks.add_(1).mul_(low)
-        self.state.masked_fill_(self.activation >= rule.active_threshold, ACTIVE)
-        self.state.masked_fill_(low.logical_and(self.state == ACTIVE), DORMANT)
-        self.state.masked_fill_(self.low_ticks >= rule.ticks_to_deep, DEEP)
+        up = self.activation >= rule.active_threshold
+        under = self.low_ticks >= rule.ticks_to_deep
+        # The lower bit of a state says active, the upper one deep, and whole vectors of bits change
+        # ten times faster than what a mask picks. No token is both low and up; under implies low.
+        falls, rises, sinks = (truth.view(torch.int8) for truth in (low, up, under))
+        self.state.bitwise_or_(rises)
+        self.state.bitwise_and_(torch.add(falls, rises, alpha=DEEP).bitwise_not_())
+        self.state.bitwise_or_(sinks * DEEP)
         self.ticks += 1
 
     def revive(self, ids: Tensor, when: Tensor | None = None) -> None:
@@ -139,17 +147,22 @@ class TokenMemory:
             ids: of any shape; those outside the vocabulary are ignored.
             when: a truth value on the device; None = always.
         """
-        asked = self._counts(ids) > 0
-        rise = asked & (self.state == DORMANT)
+        ids = ids.reshape(-1)
+        if not len(ids):
+            return
+        at, seen = self._seen(ids)
+        activation, state = self.activation.index_select(0, at), self.state.index_select(0, at)
+        rise = (seen > 0) & (state == DORMANT)
         if when is not None:
             rise = rise & when
-        self.activation = torch.where(rise, self.activation.clamp_min(0.5), self.activation)
-        self.state.masked_fill_(rise, ACTIVE)
+        risen = torch.where(rise, activation.clamp_min(0.5), activation)
+        self.activation.scatter_(0, at, risen)
+        self.state.scatter_(0, at, state.masked_fill_(rise, ACTIVE))
 
     def bonus(self) -> Tensor:
         """bonus_scale · a of active tokens, 0 of others, (V,), in float32."""
-        active = self.state == ACTIVE
-        return (self.activation * self.rule.bonus_scale).mul_(active).float()
+        active = self.state.bitwise_and(ACTIVE).float()
+        return (self.activation * self.rule.bonus_scale).float().mul_(active)
 
     def deep(self) -> Tensor:
         """Which tokens are deep, (V,): they are left out of the bigram bias."""
@@ -197,14 +210,16 @@ class TokenMemory:
             setattr(self, name, tensors[name].to(mine[name]).clone())
         self.ticks = int(tensors["ticks"])
 
-    def _counts(self, ids: Tensor) -> Tensor:
-        """How often each token is among these, (V,)."""
-        count = len(self)
-        ids = ids.reshape(-1).long()
-        # What is outside the vocabulary is counted in one more place and left out.
-        inside = torch.where((ids >= 0) & (ids < count), ids, count)
-        seen = torch.zeros(count + 1, dtype=self.activation.dtype, device=self.activation.device)
-        return seen.index_add_(0, inside, torch.ones_like(inside, dtype=seen.dtype))[:count]
+    def _seen(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Where to look for each of these ids, and how often that token is among them.
+
+        What is outside the vocabulary looks at a token inside but does not count there, so that
+        nobody has to wait for the device to know how many are left.
+        """
+        at = ids.long().clamp(0, len(self) - 1)
+        seen = torch.zeros_like(self.activation)
+        seen.index_add_(0, at, (at == ids).to(seen.dtype))
+        return at, seen.index_select(0, at)
 
 
 def sweep(rule: MemoryRule, points: int = 3) -> Iterator[tuple[str, float, MemoryRule]]:

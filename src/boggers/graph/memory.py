@@ -10,8 +10,20 @@ import torch
 from torch import Tensor
 
 from boggers.errors import UserError
+from boggers.graph.memory_tick import (
+    ACTIVE,
+    DEEP,
+    DORMANT,
+    bonus_here,
+    bonus_there,
+    fade_here,
+    fade_there,
+    how_often,
+    is_here,
+    raise_here,
+    raise_there,
+)
 
-DORMANT, ACTIVE, DEEP = 0, 1, 2
 STATES = ("dormant", "active", "deep")
 
 
@@ -115,29 +127,14 @@ class TokenMemory:
 
         Ids outside the vocabulary are ignored; an empty batch is pure decay.
         """
-        ids = contexts.reshape(-1)
-        if len(ids):
-            at, seen = self._seen(ids)
-            before = self.activation.index_select(0, at)
-            risen = (seen / seen.amax().clamp_min_(1.0)).mul_(self.rule.active_threshold)
-            risen.add_(before).clamp_max_(1.0)
-            self.activation.scatter_(0, at, torch.where(seen > 0, risen, before))
+        read = raise_here if is_here(self.activation) else raise_there
+        read(self.activation, contexts, self.rule)
         self.fade()
 
     def fade(self) -> None:
         """Decay, then change states, then count low ticks: GOAT-TS's `memory_tick`."""
-        rule = self.rule
-        self.activation.mul_(rule.decay_rate).clamp_min_(0.0)
-        low = self.activation < rule.dormant_threshold
-        self.low_ticks.add_(1).mul_(low)
-        up = self.activation >= rule.active_threshold
-        under = self.low_ticks >= rule.ticks_to_deep
-        # The lower bit of a state says active, the upper one deep, and whole vectors of bits change
-        # ten times faster than what a mask picks. No token is both low and up; under implies low.
-        falls, rises, sinks = (truth.view(torch.int8) for truth in (low, up, under))
-        self.state.bitwise_or_(rises)
-        self.state.bitwise_and_(torch.add(falls, rises, alpha=DEEP).bitwise_not_())
-        self.state.bitwise_or_(sinks * DEEP)
+        fade = fade_here if is_here(self.activation) else fade_there
+        fade(self.activation, self.state, self.low_ticks, self.rule)
         self.ticks += 1
 
     def revive(self, ids: Tensor, when: Tensor | None = None) -> None:
@@ -150,7 +147,7 @@ class TokenMemory:
         ids = ids.reshape(-1)
         if not len(ids):
             return
-        at, seen = self._seen(ids)
+        at, seen = how_often(self.activation, ids)
         activation, state = self.activation.index_select(0, at), self.state.index_select(0, at)
         rise = (seen > 0) & (state == DORMANT)
         if when is not None:
@@ -161,8 +158,8 @@ class TokenMemory:
 
     def bonus(self) -> Tensor:
         """bonus_scale · a of active tokens, 0 of others, (V,), in float32."""
-        active = self.state.bitwise_and(ACTIVE).float()
-        return (self.activation * self.rule.bonus_scale).float().mul_(active)
+        bonus = bonus_here if is_here(self.activation) else bonus_there
+        return bonus(self.activation, self.state, self.rule.bonus_scale)
 
     def deep(self) -> Tensor:
         """Which tokens are deep, (V,): they are left out of the bigram bias."""
@@ -209,17 +206,6 @@ class TokenMemory:
         for name in ("activation", "state", "low_ticks"):
             setattr(self, name, tensors[name].to(mine[name]).clone())
         self.ticks = int(tensors["ticks"])
-
-    def _seen(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Where to look for each of these ids, and how often that token is among them.
-
-        What is outside the vocabulary looks at a token inside but does not count there, so that
-        nobody has to wait for the device to know how many are left.
-        """
-        at = ids.long().clamp(0, len(self) - 1)
-        seen = torch.zeros_like(self.activation)
-        seen.index_add_(0, at, (at == ids).to(seen.dtype))
-        return at, seen.index_select(0, at)
 
 
 def sweep(rule: MemoryRule, points: int = 3) -> Iterator[tuple[str, float, MemoryRule]]:

@@ -11,6 +11,7 @@ Then one training step with and without substrate and memory, turn by turn in on
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -137,7 +138,8 @@ def training_step(
 
     def step() -> None:
         damping = 1.0 if coupling is None else coupling.before_step()
-        loss = objective(model, batch, LossConfig(), generator)
+        with nullcontext() if coupling is None else coupling.controls():
+            loss = objective(model, batch, LossConfig(), generator)
         optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         guarded_step(optimizer, loss.total, 1e-3 * damping, 1.0)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Literal
 
 import numpy as np
@@ -49,6 +49,9 @@ class Options:
     """Windows of a step."""
     rounds: int = 15
     """How often everything is timed."""
+    in_a_row: int = 5
+    """Steps of one kind before it is the other's turn: training takes them one after another, and
+    what a step does last is still in the caches when the next one begins."""
     clock: Literal["wall", "cpu"] = "wall"
     """cpu: seconds of this process alone, for machines on which others work as well."""
 
@@ -109,8 +112,8 @@ def steps(options: Options, vocabulary: int) -> None:
                 work()
         off, on = [], []
         for _ in range(options.rounds):
-            off += timed(plain, 1, options.clock)
-            on += timed(coupled, 1, options.clock)
+            off.append(mean(timed(plain, options.in_a_row, options.clock)))
+            on.append(mean(timed(coupled, options.in_a_row, options.clock)))
     ratios = [b / a for a, b in zip(off, on, strict=True)]
     print(
         f"\nV = {vocabulary:,}, {options.readout} readout, {options.batch} windows: "

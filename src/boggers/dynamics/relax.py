@@ -226,10 +226,9 @@ def _descend(state: State, system: System, motion: Motion) -> tuple[State, Motio
     """S ← S - h ∇E, every wave's length held in range; h is the row's own under an energy pace."""
     if not system.energies:
         return state, motion
-    force, *others = (term.force(state) for term in system.energies)
-    for number, other in enumerate(others):
-        # A term may keep the force that it gave, so only a sum made here is added to in place.
-        force = force.add_(other) if number else force + other
+    force = system.energies[0].force(state)
+    for term in system.energies[1:]:
+        force = force + term.force(state)
     if motion.frozen is not None:
         free = ~motion.frozen[..., None]
         force = (split_waves(force, system.num_waves) * free).flatten(-2)

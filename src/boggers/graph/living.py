@@ -287,7 +287,7 @@ class LivingGraph:
         self.tick += 1
 
     def walk(self) -> Floats | None:
-        """(N, N), the matrix of a tick, a ← walk · a; None where so large a matrix would not pay."""
+        """The matrix of a tick, (N, N), a ← walk · a; None where so large a one would not pay."""
         count = len(self)
         if count > DENSE:
             return None

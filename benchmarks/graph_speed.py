@@ -11,9 +11,10 @@ Then one training step with and without substrate and memory, turn by turn in on
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Literal
 
 import numpy as np
@@ -49,6 +50,9 @@ class Options:
     """Windows of a step."""
     rounds: int = 15
     """How often everything is timed."""
+    in_a_row: int = 5
+    """Steps of one kind before it is the other's turn: training takes them one after another, and
+    what a step does last is still in the caches when the next one begins."""
     clock: Literal["wall", "cpu"] = "wall"
     """cpu: seconds of this process alone, for machines on which others work as well."""
 
@@ -109,8 +113,8 @@ def steps(options: Options, vocabulary: int) -> None:
                 work()
         off, on = [], []
         for _ in range(options.rounds):
-            off += timed(plain, 1, options.clock)
-            on += timed(coupled, 1, options.clock)
+            off.append(mean(timed(plain, options.in_a_row, options.clock)))
+            on.append(mean(timed(coupled, options.in_a_row, options.clock)))
     ratios = [b / a for a, b in zip(off, on, strict=True)]
     print(
         f"\nV = {vocabulary:,}, {options.readout} readout, {options.batch} windows: "
@@ -138,7 +142,8 @@ def training_step(
 
     def step() -> None:
         damping = 1.0 if coupling is None else coupling.before_step()
-        loss = objective(model, batch, LossConfig(), generator)
+        with nullcontext() if coupling is None else coupling.controls():
+            loss = objective(model, batch, LossConfig(), generator)
         optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         guarded_step(optimizer, loss.total, 1e-3 * damping, 1.0)

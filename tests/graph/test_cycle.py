@@ -50,6 +50,36 @@ def test_stubborn_nodes_keep_their_disagreement_while_relaxing() -> None:
     assert np.ptp(graph.activation) == pytest.approx(pull / (1 - swing), abs=1e-6)
 
 
+@pytest.mark.parametrize("nodes", [0, 1, 9, 64, 65])
+def test_small_and_large_graphs_relax_alike(nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(nodes)
+    columns = random.random((3, nodes))
+    # Some nodes have no edge, some edges are loops, and some weights pull the other way.
+    source, target = random.integers(0, max(1, nodes), (2, nodes // 2), dtype=np.int32)
+    weight = random.uniform(-0.3, 1.0, len(source))
+
+    def relaxed() -> tuple[LivingGraph, object]:
+        graph = LivingGraph.from_arrays(
+            map(str, range(nodes)),
+            columns[0].copy(),
+            source,
+            target,
+            weight,
+            stability=columns[1],
+            base=columns[2],
+        )
+        graph.propagate()
+        done = relax(graph, CycleRule(relax_ticks=11))
+        return graph, (graph.tick, done.ticks, done.at_rest, round(done.moved, 12))
+
+    small, done = relaxed()
+    monkeypatch.setattr("boggers.graph.sparse.DENSE", -1)
+    monkeypatch.setattr("boggers.graph.living.DENSE", -1)
+    large, also = relaxed()
+    assert done == also
+    assert np.allclose(small.activation, large.activation, rtol=0, atol=1e-12)
+
+
 def test_free_nodes_agree_and_nothing_breaks() -> None:
     graph = LivingGraph()
     for number in range(5):

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from boggers.errors import UserError
 from boggers.graph.memory import (
@@ -14,6 +16,7 @@ from boggers.graph.memory import (
     sweep,
     sweep_config,
 )
+from boggers.graph.memory_tick import bonus_there, fade_there, raise_there
 from tests.graph.golden import close, golden
 
 TICKS = {case["label"]: case for case in golden("goat_memory_tick")["cases"]}
@@ -116,6 +119,33 @@ def test_what_is_kept_goes_on_with_the_same_bits() -> None:
         assert torch.equal(value, second.tensors()[name])
     with pytest.raises(UserError, match="needs activation"):
         TokenMemory(51).restore(first.tensors())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rule=st.builds(
+        MemoryRule,
+        decay_rate=st.floats(0.3, 1.3),
+        active_threshold=st.floats(0.2, 1.5),
+        dormant_threshold=st.floats(0.0, 0.2),
+        ticks_to_deep=st.integers(1, 4),
+    ),
+    batches=st.lists(st.lists(st.integers(-2, 8), max_size=6), min_size=1, max_size=25),
+)
+def test_a_device_ticks_with_the_same_bits(rule: MemoryRule, batches: list[list[int]]) -> None:
+    here = TokenMemory(7, rule)
+    for batch in batches:
+        ids = torch.tensor(batch, dtype=torch.int64)
+        activation, state, low_ticks = (
+            vector.clone() for vector in (here.activation, here.state, here.low_ticks)
+        )
+        here.tick(ids)
+        raise_there(activation, ids, rule)
+        fade_there(activation, state, low_ticks, rule)
+        assert torch.equal(activation, here.activation)
+        assert torch.equal(state, here.state)
+        assert torch.equal(low_ticks, here.low_ticks)
+        assert torch.equal(bonus_there(activation, state, rule.bonus_scale), here.bonus())
 
 
 def test_a_tick_of_a_large_vocabulary_takes_at_most_two_milliseconds() -> None:

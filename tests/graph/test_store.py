@@ -108,6 +108,16 @@ def test_two_writers_do_not_mix(tmp_path: Path) -> None:
         assert same(second.load(), one)
 
 
+def test_another_damping_is_saved(tmp_path: Path) -> None:
+    graph = bootstrap()
+    with GraphStore(tmp_path / "g.sqlite", durable=False) as store:
+        for damping in (0.35, 0.6, 0.2):
+            graph.damping = damping
+            graph.propagate()
+            store.save(graph)
+            assert same(store.load(), graph)
+
+
 def test_history_has_an_end(tmp_path: Path) -> None:
     graph = bootstrap()
     with GraphStore(tmp_path / "g.sqlite", history=5, durable=False) as store:

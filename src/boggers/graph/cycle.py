@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from boggers.errors import UserError
-from boggers.graph.living import LivingGraph, largest_change
+from boggers.graph.living import Floats, LivingGraph, largest_change
 
 GENERATION = "generation"
 """Attribute of a node that grew between two others: how many breaks its edges come from."""
@@ -151,9 +151,12 @@ class WaveCycle:
 
 def relax(graph: LivingGraph, rule: CycleRule) -> Relaxed:
     """Ticks with a pull to the base until nothing moves by as much as `rest`."""
-    activation = graph.activation
     pull = rule.pull * graph.stability
     kept, towards = 1.0 - pull, pull * graph.base
+    walk = graph.walk()
+    if walk is not None:
+        return _relax_small(graph, rule, kept[:, None] * walk, towards)
+    activation = graph.activation
     moved, before = math.inf, np.empty_like(activation)
     for done in range(1, rule.relax_ticks + 1):
         np.copyto(before, activation)
@@ -164,6 +167,20 @@ def relax(graph: LivingGraph, rule: CycleRule) -> Relaxed:
         if moved < rule.rest:
             return Relaxed(done, moved, True)
     return Relaxed(rule.relax_ticks, moved, False)
+
+
+def _relax_small(graph: LivingGraph, rule: CycleRule, motion: Floats, towards: Floats) -> Relaxed:
+    """The same for a graph whose tick and pull are one matrix: a ← motion · a + towards."""
+    activation, moved, done = graph.activation.copy(), math.inf, 0
+    while done < rule.relax_ticks and not moved < rule.rest:
+        after = motion @ activation
+        after += towards
+        moved = largest_change(activation, after)
+        activation = after
+        done += 1
+    graph.activation[:] = activation
+    graph.tick += done
+    return Relaxed(done, moved, moved < rule.rest)
 
 
 def break_strained(graph: LivingGraph, rule: CycleRule) -> list[Broken]:

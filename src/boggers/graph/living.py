@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boggers.errors import UserError
-from boggers.graph.sparse import Adjacency
+from boggers.graph.sparse import DENSE, Adjacency
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int32]
@@ -286,6 +286,15 @@ class LivingGraph:
         activation += felt
         self.tick += 1
 
+    def walk(self) -> Floats | None:
+        """The matrix of a tick, (N, N), a ← walk · a; None where so large a one would not pay."""
+        count = len(self)
+        if count > DENSE:
+            return None
+        walk = self.damping * self._edges.shares(count)
+        walk[np.diag_indices(count)] += 1.0 - self.damping
+        return walk
+
     def tension(self) -> float:
         """T = √(mean_i (a_i - ā)²), how much all nodes differ; 0 without nodes, at most 0.5 on
         activations in [0, 1]. It knows no edges: two groups that never meet stay tense.
@@ -311,7 +320,7 @@ class LivingGraph:
 def largest_change(before: Floats, after: Floats) -> float:
     """max_i |Δa_i|; 0 without nodes."""
     change = after - before
-    return float(np.abs(change, out=change).max(initial=0.0))
+    return float(np.maximum.reduce(np.abs(change, out=change), initial=0.0))
 
 
 def _finite(what: str, value: float) -> float:

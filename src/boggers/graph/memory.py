@@ -10,8 +10,20 @@ import torch
 from torch import Tensor
 
 from boggers.errors import UserError
+from boggers.graph.memory_tick import (
+    ACTIVE,
+    DEEP,
+    DORMANT,
+    bonus_here,
+    bonus_there,
+    fade_here,
+    fade_there,
+    how_often,
+    is_here,
+    raise_here,
+    raise_there,
+)
 
-DORMANT, ACTIVE, DEEP = 0, 1, 2
 STATES = ("dormant", "active", "deep")
 
 
@@ -115,21 +127,14 @@ class TokenMemory:
 
         Ids outside the vocabulary are ignored; an empty batch is pure decay.
         """
-        seen = self._counts(contexts)
-        share = seen / seen.max().clamp_min(1.0)
-        risen = share.mul_(self.rule.active_threshold).add_(self.activation).clamp_max_(1.0)
-        self.activation = torch.where(seen > 0, risen, self.activation)
+        read = raise_here if is_here(self.activation) else raise_there
+        read(self.activation, contexts, self.rule)
         self.fade()
 
     def fade(self) -> None:
         """Decay, then change states, then count low ticks: GOAT-TS's `memory_tick`."""
-        rule = self.rule
-        self.activation.mul_(rule.decay_rate).clamp_min_(0.0)
-        low = self.activation < rule.dormant_threshold
-        self.low_ticks.add_(1).mul_(low)
-        self.state.masked_fill_(self.activation >= rule.active_threshold, ACTIVE)
-        self.state.masked_fill_(low.logical_and(self.state == ACTIVE), DORMANT)
-        self.state.masked_fill_(self.low_ticks >= rule.ticks_to_deep, DEEP)
+        fade = fade_here if is_here(self.activation) else fade_there
+        fade(self.activation, self.state, self.low_ticks, self.rule)
         self.ticks += 1
 
     def revive(self, ids: Tensor, when: Tensor | None = None) -> None:
@@ -139,17 +144,22 @@ class TokenMemory:
             ids: of any shape; those outside the vocabulary are ignored.
             when: a truth value on the device; None = always.
         """
-        asked = self._counts(ids) > 0
-        rise = asked & (self.state == DORMANT)
+        ids = ids.reshape(-1)
+        if not len(ids):
+            return
+        at, seen = how_often(self.activation, ids)
+        activation, state = self.activation.index_select(0, at), self.state.index_select(0, at)
+        rise = (seen > 0) & (state == DORMANT)
         if when is not None:
             rise = rise & when
-        self.activation = torch.where(rise, self.activation.clamp_min(0.5), self.activation)
-        self.state.masked_fill_(rise, ACTIVE)
+        risen = torch.where(rise, activation.clamp_min(0.5), activation)
+        self.activation.scatter_(0, at, risen)
+        self.state.scatter_(0, at, state.masked_fill_(rise, ACTIVE))
 
     def bonus(self) -> Tensor:
         """bonus_scale · a of active tokens, 0 of others, (V,), in float32."""
-        active = self.state == ACTIVE
-        return (self.activation * self.rule.bonus_scale).mul_(active).float()
+        bonus = bonus_here if is_here(self.activation) else bonus_there
+        return bonus(self.activation, self.state, self.rule.bonus_scale)
 
     def deep(self) -> Tensor:
         """Which tokens are deep, (V,): they are left out of the bigram bias."""
@@ -196,15 +206,6 @@ class TokenMemory:
         for name in ("activation", "state", "low_ticks"):
             setattr(self, name, tensors[name].to(mine[name]).clone())
         self.ticks = int(tensors["ticks"])
-
-    def _counts(self, ids: Tensor) -> Tensor:
-        """How often each token is among these, (V,)."""
-        count = len(self)
-        ids = ids.reshape(-1).long()
-        # What is outside the vocabulary is counted in one more place and left out.
-        inside = torch.where((ids >= 0) & (ids < count), ids, count)
-        seen = torch.zeros(count + 1, dtype=self.activation.dtype, device=self.activation.device)
-        return seen.index_add_(0, inside, torch.ones_like(inside, dtype=seen.dtype))[:count]
 
 
 def sweep(rule: MemoryRule, points: int = 3) -> Iterator[tuple[str, float, MemoryRule]]:

@@ -21,7 +21,7 @@ LOOSE = 1 / 16
 """Share of the edges that may stay outside the matrix before it is made anew."""
 
 DENSE = 64
-"""Up to so many nodes the matrix is dense: multiplying costs less than finding what is not 0."""
+"""Up to so many nodes a mean is one dense product: finding what is not 0 would cost more."""
 
 SMALL = 4096
 """Up to so many edges the matrix is made anew at once, so that results never depend on history."""
@@ -41,6 +41,7 @@ class Adjacency:
         self._count = 0
         self._compressed = 0
         self._matrix: Any = None
+        self._shares: Floats | None = None
         self._degree = np.empty(0)
         self._alone: tuple[NDArray[np.bool_], NDArray[np.bool_] | None] | None = None
 
@@ -72,7 +73,7 @@ class Adjacency:
         at = self._count
         self._source[at], self._target[at], self._weight[at] = source, target, weight
         self._count += 1
-        self._alone = None
+        self._alone = self._shares = None
         self._make_room(max(source, target) + 1)
         self._degree[source] += weight
         if source != target:
@@ -101,6 +102,8 @@ class Adjacency:
 
     def mean(self, values: Floats) -> Floats:
         """Σ_j w_ij v_j / Σ_j w_ij, (N,); v_i itself where the weights do not sum above 0."""
+        if len(values) <= DENSE:
+            return self.shares(len(values)) @ values
         felt = self._product(values)
         degree = self.degree(len(values))
         if self._alone is None or len(self._alone[0]) != len(values):
@@ -113,6 +116,22 @@ class Adjacency:
             np.divide(felt, degree, out=felt, where=feels)
             np.copyto(felt, values, where=alone)
         return felt
+
+    def shares(self, nodes: int) -> Floats:
+        """w_ij / Σ_j w_ij, (nodes, nodes); a one on the diagonal where the sum is not above 0.
+
+        For at most `DENSE` nodes; kept until an edge comes or goes.
+        """
+        if self._shares is None or len(self._shares) != nodes:
+            rows, columns, values = self._both_ways()
+            made = np.zeros((nodes, nodes))
+            np.add.at(made, (rows, columns), values)
+            self._sum_degrees(nodes)  # in the order of the edges, however they came
+            feels = self._degree > 0.0
+            made[~feels] = np.eye(nodes)[~feels]
+            made[feels] /= self._degree[feels, None]
+            self._shares = made
+        return self._shares
 
     def _product(self, values: Floats) -> Floats:
         """W v."""
@@ -133,23 +152,25 @@ class Adjacency:
         return felt
 
     def _compress(self, nodes: int) -> None:
-        source, target, weight = self.source, self.target, self.weight
-        apart = source != target
-        rows = np.concatenate([source, target[apart]])
-        columns = np.concatenate([target, source[apart]])
-        values = np.concatenate([weight, weight[apart]])
-        if nodes <= DENSE:
-            self._matrix = np.zeros((nodes, nodes))
-            np.add.at(self._matrix, (rows, columns), values)
-        else:
-            self._matrix = coo_array((values, (rows, columns)), shape=(nodes, nodes)).tocsr()
+        rows, columns, values = self._both_ways()
+        self._matrix = coo_array((values, (rows, columns)), shape=(nodes, nodes)).tocsr()
         self._compressed = self._count
         self._sum_degrees(nodes)  # in the order of the edges, however they came
+
+    def _both_ways(self) -> tuple[Indices, Indices, Floats]:
+        """Rows, columns and values of W: every edge and its mirror image, a loop once."""
+        source, target, weight = self.source, self.target, self.weight
+        apart = source != target
+        return (
+            np.concatenate([source, target[apart]]),
+            np.concatenate([target, source[apart]]),
+            np.concatenate([weight, weight[apart]]),
+        )
 
     def _recount(self, nodes: int) -> None:
         """Degrees anew, and the matrix at the next product."""
         self._sum_degrees(nodes)
-        self._matrix, self._compressed = None, 0
+        self._matrix, self._shares, self._compressed = None, None, 0
 
     def _sum_degrees(self, nodes: int) -> None:
         source, target, weight = self.source, self.target, self.weight

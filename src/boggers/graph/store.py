@@ -22,6 +22,7 @@ from boggers.graph.living import LivingGraph
 
 SCHEMA = 1
 BLOCK = 4096
+SHORT = 1024
 HISTORY = 10_000
 
 _TABLES = """
@@ -79,6 +80,7 @@ class GraphStore:
         self._digests: dict[tuple[str, int], bytes] = {}
         self._graph: LivingGraph | None = None
         self._structure: int | None = None
+        self._damping: float | None = None
         self._nodes = 0
         self._described: set[int] = set()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +109,8 @@ class GraphStore:
     @property
     def empty(self) -> bool:
         """Whether no graph has been saved yet."""
-        return self._meta("tick") is None
+        with self._explained():
+            return self._meta("tick") is None
 
     def save(self, graph: LivingGraph, *, language: float | None = None, evolved: int = 0) -> None:
         """Write the graph as it stands and a row of history, all of it or nothing.
@@ -120,9 +123,11 @@ class GraphStore:
         with self._transaction():
             if self._graph is not graph or self._meta("writer") != self._token:
                 self._forget()  # what is on the disk may be another's
-                self._set_meta(writer=self._token)
+                self._set_meta("writer", self._token)
+            if self._damping != graph.damping:
+                self._set_meta("damping", repr(graph.damping))
             self._write_columns(graph)
-            self._set_meta(tick=str(graph.tick), damping=repr(graph.damping))
+            self._set_meta("tick", str(graph.tick))
             self._database.execute(
                 "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -173,13 +178,13 @@ class GraphStore:
                 "SELECT source, target, weight FROM dangling ORDER BY number"
             ):
                 graph.add_edge(source, target, weight, dangling=True)
-        graph.tick = int(self._meta("tick") or 0)
+            graph.tick = int(self._meta("tick") or 0)
         return graph
 
     def adopt(self, graph: LivingGraph) -> None:
         """Take note that this graph is what was just loaded, so that only changes are written."""
         with self._transaction():
-            self._set_meta(writer=self._token)
+            self._set_meta("writer", self._token)
             for name, number, data in self._database.execute("SELECT * FROM block"):
                 self._digests[name, number] = _digest(data)
         self._remember(graph)
@@ -200,10 +205,11 @@ class GraphStore:
         """
         with self._explained():
             (verdict,) = self._database.execute("PRAGMA integrity_check").fetchone()
+            tick = self._meta("tick")
         newest = self.history(1)
-        if verdict != "ok" or (not self.empty and newest[0].tick != int(self._meta("tick") or -1)):
+        if verdict != "ok" or (tick is not None and newest[0].tick != int(tick)):
             raise UserError(f"{self.path} is damaged: {verdict}.")
-        if not self.empty:
+        if tick is not None:
             self.load()
 
     def _write_columns(self, graph: LivingGraph) -> None:
@@ -273,23 +279,23 @@ class GraphStore:
             self._database.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def _meta(self, key: str) -> str | None:
-        with self._explained():
-            found = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,))
-            row = found.fetchone()
+        found = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,))
+        row = found.fetchone()
         return None if row is None else str(row[0])
 
-    def _set_meta(self, **values: str) -> None:
-        self._database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+    def _set_meta(self, key: str, value: str) -> None:
+        self._database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def _remember(self, graph: LivingGraph) -> None:
         self._graph, self._structure = graph, graph.structure
+        self._damping = graph.damping
         self._nodes = len(graph)
         self._described = set(graph.attributes)
 
     def _forget(self) -> None:
         """Write everything at the next save."""
         self._digests, self._described = {}, set()
-        self._graph, self._structure, self._nodes = None, None, 0
+        self._graph, self._structure, self._damping, self._nodes = None, None, None, 0
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -312,6 +318,9 @@ class GraphStore:
 
 
 def _digest(data: bytes) -> bytes:
+    """What tells this block from another; a short one tells that itself, and faster."""
+    if len(data) <= SHORT:
+        return data
     return hashlib.blake2b(data, digest_size=16).digest()
 
 

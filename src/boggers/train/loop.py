@@ -231,7 +231,8 @@ class _Training:
         n = prepared.rows_of(index)
         shares = parts(n, prepared.world, prepared.config.parallel.micro_batch_size)
         losses: list[tuple[Part, Loss]] = []
-        deep = None if prepared.coupling is None else prepared.coupling.deep()
+        coupling = prepared.coupling if prepared.config.loss.token_bigram_bias else None
+        deep = None if coupling is None else coupling.deep()
         carried = self.carried if index else {}
         for number, part in enumerate(shares, start=1):
             batch = prepared.batch(epoch, index, part.rows)

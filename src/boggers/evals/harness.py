@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import lm_eval.models  # noqa: F401  registers the harness' own, which it does only if it is first
 import torch
 from lm_eval.__main__ import cli_evaluate
 from lm_eval.api.instance import Instance

@@ -59,9 +59,7 @@ def test_lm_eval_scores_over_http_as_the_adapter_does_here(
         report: Any = lm_eval.simple_evaluate(
             model=model,
             tasks=["settled"],
-            task_manager=TaskManager(
-                include_path=str(tmp_path / "tasks"), include_defaults=False
-            ),
+            task_manager=TaskManager(include_path=str(tmp_path / "tasks"), include_defaults=False),
             log_samples=True,
             bootstrap_iters=0,
             **options,
@@ -90,6 +88,8 @@ BAD = schemathesis.GenerationMode.NEGATIVE
 
 
 @pytest.mark.timeout(3600)
+# How schemathesis draws its cases is its own affair; what hypothesis thinks of it, too.
+@pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisDeprecationWarning")
 @pytest.mark.parametrize(
     ("cases", "least"), [(3, 40), pytest.param(150, 2000, marks=pytest.mark.slow)]
 )

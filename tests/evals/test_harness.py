@@ -83,6 +83,9 @@ def test_the_name_is_registered_and_takes_a_run(any_run: Path) -> None:
 
     import boggers.evals.harness  # noqa: F401
 
+    told = {"run": str(any_run), "device": "cpu"}
+    model = get_model("boggers").create_from_arg_obj(told, {"device": "cuda:9", "batch_size": 1})
+    assert model.device.type == "cpu"
     model = get_model("boggers").create_from_arg_string(f"run={any_run},device=cpu")
     engine = Engine.load(any_run)
 
@@ -126,7 +129,7 @@ def test_the_harness_own_models_stay_known() -> None:
 def test_its_command_line_runs_a_task(stream_run: Path, tasks: Path) -> None:
     """The command of docs/evaluation.md, on local data."""
     command = ["-m", "boggers.evals.harness", "--model", "boggers", "--tasks", "local_text"]
-    command += ["--model_args", f"run={stream_run},device=cpu", "--include_path", str(tasks)]
+    command += ["--model_args", f"run={stream_run}", "--include_path", str(tasks)]
     command += ["--output_path", str(tasks / "found")]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,9 @@ def test_the_name_is_registered_and_takes_a_run(any_run: Path) -> None:
 
     import boggers.evals.harness  # noqa: F401
 
+    told = {"run": str(any_run), "device": "cpu"}
+    model = get_model("boggers").create_from_arg_obj(told, {"device": "cuda:9", "batch_size": 1})
+    assert model.device.type == "cpu"
     model = get_model("boggers").create_from_arg_string(f"run={any_run},device=cpu")
     engine = Engine.load(any_run)
 
@@ -109,6 +114,33 @@ def test_the_name_is_registered_and_takes_a_run(any_run: Path) -> None:
         [ask("generate_until", "the Fox", {"until": [said[2]], "max_gen_toks": 12})]
     )
     assert stopped == said[: said.index(said[2])]
+
+
+def test_the_harness_own_models_stay_known() -> None:
+    code = (
+        "import boggers.evals.harness; from lm_eval.api.registry import model_registry as known; "
+        "print({'boggers', 'hf', 'local-completions'} <= set(known))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
+@pytest.mark.slow
+def test_its_command_line_runs_a_task(stream_run: Path, tasks: Path) -> None:
+    """The command of docs/evaluation.md, on local data."""
+    command = ["-m", "boggers.evals.harness", "--model", "boggers", "--tasks", "local_text"]
+    command += ["--model_args", f"run={stream_run}", "--include_path", str(tasks)]
+    command += ["--output_path", str(tasks / "found")]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "bits_per_byte" in done.stdout
+    (file,) = (tasks / "found").rglob("results_*.json")
+    found = json.loads(file.read_text())["results"]["local_text"]["bits_per_byte,none"]
+    page = tasks / "page.txt"
+    page.write_text(json.loads((tasks / "text.jsonl").read_text())["page"], encoding="utf-8")
+    assert found == pytest.approx(
+        evaluate(stream_run, corpus=str(page), full=False).val_bpb, abs=1e-6
+    )
 
 
 def test_mistakes_are_sentences(

@@ -3,9 +3,13 @@
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load, save
 
 from boggers.errors import UserError
+from boggers.model.stream_state import StreamState
+from boggers.serve.dials import dials_for
+from boggers.serve.flock import driver_for
 from boggers.serve.prefixes import PrefixCache
 from boggers.serve.states import Saved, StateStore, saved_from_bytes
 
@@ -158,6 +162,21 @@ def test_a_cached_prompt_gives_the_same_bits(ask: Ask) -> None:
     assert warm.prompt is not None
     assert warm.prompt.cached == 299
     assert warm.tokens == cold.tokens
+
+
+@pytest.mark.parametrize("length", [1, 7, 9, 128])
+def test_a_place_takes_the_memory_that_is_counted(length: int) -> None:
+    model = stream_mind().model
+    driver = driver_for(model, dials_for(model))
+    with torch.no_grad():
+        place = driver.read(list(range(length)), driver.start(), every=False, measure=False).place
+    assert isinstance(place, StreamState)
+    held = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+        for tensor in place.tensors().values()
+        if tensor.numel()
+    }
+    assert sum(held.values()) == driver.bytes_of(place)
 
 
 def test_the_prefix_cache_has_an_end() -> None:

@@ -1,5 +1,6 @@
 """`boggers chat`: talk with a run in the terminal and watch its tension."""
 
+import io
 import queue
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ from boggers.train.run import choose_device
 
 if TYPE_CHECKING:
     from boggers.serve.engine import ServingEngine
+
+NEW, QUIT = "/new", "/quit"
+"""Said instead of words: begin another conversation; end."""
 
 WIDTH, BARS = 12, 8
 """Characters of the longest bar of tension, and how many bars there are."""
@@ -64,15 +68,41 @@ class ChatOptions:
             raise UserError(f"--max-tokens must be at least 1; it is {self.max_tokens}.")
 
 
+class Conversation:
+    """What has been said, and the text by which a model is shown it.
+
+    Args:
+        system: what stands before it all.
+        plain: one text that both sides go on with, instead of the template of a conversation.
+    """
+
+    def __init__(self, system: str | None, *, plain: bool) -> None:
+        self._plain = plain
+        self._turns = [] if system is None else [("system", system)]
+
+    def add(self, role: str, said: str) -> None:
+        """The person, `user`, or the model, `assistant`, says something."""
+        self._turns.append((role, said))
+
+    @property
+    def prompt(self) -> str:
+        """All of it, up to where the model is to go on."""
+        return "".join(said for _, said in self._turns) if self._plain else render(self._turns)
+
+
 def run(argv: list[str]) -> None:
     """Ask, answer, and again, until the input ends."""
     options = parse(
         ChatOptions,
         argv,
         verb="chat",
-        description="Talk with a trained run and watch its tension. An empty line or Ctrl-D ends.",
+        description="Talk with a trained run and watch its tension. Ctrl-C ends an answer; an "
+        f"empty line, {QUIT} or Ctrl-D ends the conversation; {NEW} begins another.",
     )
     require_extra()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        # What is no UTF-8 arrives all the same, and can be told.
+        sys.stdin.reconfigure(errors="surrogateescape")
     _talk(options, Console(highlight=False))
 
 
@@ -86,40 +116,58 @@ def _talk(options: ChatOptions, console: Console) -> None:
     dials = dials_for(mind.model, asked.relax_steps, asked.relax_tolerance)
     limits = Limits(max_batch=1, max_choices=1)
     engine = ServingEngine(limits, Metrics())
-    turns: list[tuple[str, str]] = [] if options.system is None else [("system", options.system)]
-    text = options.system or ""
+    conversation = Conversation(options.system, plain=options.plain)
+    seed = options.seed
     try:
-        for number in range(sys.maxsize):
-            said = _ask(console)
-            if not said:
-                return
-            turns.append(("user", said))
-            text += said
-            prompt = text if options.plain else render(turns)
+        while said := _ask(console, plain=options.plain):
+            if said == NEW:
+                conversation, seed = Conversation(options.system, plain=options.plain), options.seed
+                continue
+            conversation.add("user", said)
+            ids = mind.tokenizer.encode(conversation.prompt)
+            if (over := len(ids) - limits.max_prompt_tokens) > 0:
+                console.print(f"The oldest {over:,} tokens are no longer read.", style="dim")
             job = Job(
                 mind=mind,
-                ids=tuple(mind.tokenizer.encode(prompt)[-limits.max_prompt_tokens :]),
+                ids=tuple(ids[-limits.max_prompt_tokens :]),
                 dials=dials,
                 sampling=options.sampling,
                 max_tokens=options.max_tokens,
-                seed=options.seed + number,
+                seed=seed,
                 stop=() if options.plain else STOPS,
                 measure=True,
                 seconds=limits.max_seconds,
             )
-            answer = _answer(engine, job, console)
-            turns.append(("assistant", answer))
-            text += answer
+            conversation.add("assistant", _answer(engine, job, console))
+            seed += 1
     finally:
         engine.close()
 
 
-def _ask(console: Console) -> str:
-    """What the person says; nothing at the end of the input."""
-    try:
-        return console.input("[bold]> [/bold]" if sys.stdin.isatty() else "").strip()
-    except EOFError:
-        return ""
+def _ask(console: Console, *, plain: bool) -> str:
+    """What the person says; nothing at the end.
+
+    Raises:
+        UserError: it is not UTF-8, and nobody is there to write it again.
+    """
+    person = sys.stdin is not None and sys.stdin.isatty()
+    while True:
+        try:
+            said = console.input("[bold]> [/bold]" if person else "") if sys.stdin else ""
+            said.encode()
+        except EOFError:
+            if person:
+                console.print()  # the shell's prompt is to stand on a line of its own
+            return ""
+        except UnicodeEncodeError as error:
+            sentence = f"What you say must be UTF-8 text; character {error.start + 1} is none."
+            if not person:
+                raise UserError(sentence) from error
+            console.print(f"{sentence} Write it again.", style="dim")
+            continue
+        if not (bare := said.strip()) or bare == QUIT:
+            return ""
+        return said if plain and bare != NEW else bare
 
 
 def _answer(engine: "ServingEngine", job: Job, console: Console) -> str:

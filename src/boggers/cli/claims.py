@@ -1,14 +1,16 @@
 """Writes the figures of README.md from the recorded runs; with `--check` only compares them.
 
 Run as `python -m boggers.cli.claims`, from the root of the source tree; with `--record RUN NAME`
-it first keeps a run's figures and settings as docs/runs/NAME.
+it first keeps a run's figures and settings, or those of a contest of `boggers bench quality`, as
+docs/runs/NAME.
 """
 
 import sys
 from pathlib import Path
 
 from boggers.errors import UserError
-from boggers.evals.claims import filled, record
+from boggers.evals.claims import RECORDED, filled, record
+from boggers.evals.contest_record import TRIALS, record_contest
 from boggers.files import write_text
 
 PAGES = (Path("README.md"),)
@@ -21,7 +23,7 @@ def main(argv: list[str], root: Path = Path()) -> int:
         return 2
     try:
         if argv[:1] == ["--record"]:
-            print(f"{record(Path(argv[1]), argv[2], root)} recorded.")
+            print(f"{_record(Path(argv[1]), argv[2], root)} recorded.")
         stale = [page for page in PAGES if _stale(root / page, root)]
         if "--check" not in argv:
             for page in stale:
@@ -36,6 +38,14 @@ def main(argv: list[str], root: Path = Path()) -> int:
     if not stale:
         print(f"The figures of {', '.join(map(str, PAGES))} are those of the recorded runs.")
     return 1 if stale else 0
+
+
+def _record(made: Path, name: str, root: Path) -> Path:
+    if not (made / TRIALS).is_dir():
+        return record(made, name, root)
+    folder = root / RECORDED / name
+    record_contest(made, folder)
+    return folder
 
 
 def _stale(page: Path, root: Path) -> bool:

@@ -4,15 +4,18 @@ A figure stands between two marks that a reader of the rendered text does not se
 
     <!-- figure demo val_bpb .3f -->1.780<!-- end -->
 
-The first names a recorded run (`docs/runs/demo/eval.json`), a figure in its report, dots leading
-into tables (`baselines.trigram.bpb`), and how it is written: a format of Python's, or `million`.
+The first names a recorded run (`docs/runs/demo/eval.json`) or contest (`…/contest.json`), a figure
+in its report, dots leading into tables (`baselines.trigram.bpb`), and how it is written: a format
+of Python's, `million`, `percent` of a share, or `minutes` of seconds.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from boggers.errors import UserError
+from boggers.evals.contest_record import CONTEST
 from boggers.evals.report import EVALUATION
 from boggers.files import read_json, write_json
 from boggers.train.run import Run
@@ -20,6 +23,13 @@ from boggers.train.run import Run
 RECORDED = Path("docs") / "runs"
 MARK = re.compile(r"(<!-- figure (\S+) (\S+) (\S+) -->)(.*?)(<!-- end -->)", re.DOTALL)
 OPENING = "<!-- figure "
+OWN: dict[str, Callable[[float], str]] = {
+    "million": lambda value: f"{value / 1e6:.1f} million",
+    "percent": lambda value: f"{100 * value:.1f} %",
+    "minutes": lambda value: f"{round(value) // 60} min {round(value) % 60} s",
+}
+"""Ways to write a figure that Python's formats do not have."""
+
 QUOTING = (("generation", "examples"), ("attractors", "examples"), (None, "traces"))
 """Where the inside of a report quotes text."""
 
@@ -50,7 +60,8 @@ def figure(root: Path, run: str, name: str, how: str) -> str:
     Raises:
         UserError: it is not recorded, is no number, or cannot be written so.
     """
-    file = root / RECORDED / run / EVALUATION
+    folder = root / RECORDED / run
+    file = folder / (CONTEST if (folder / CONTEST).is_file() else EVALUATION)
     if not file.is_file():
         raise UserError(f"The run {run!r} is not recorded: there is no {file}.")
     value: Any = read_json(file)
@@ -60,8 +71,8 @@ def figure(root: Path, run: str, name: str, how: str) -> str:
         value = value[part]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UserError(f"{file}: {name} must be a number, it is {value!r}.")
-    if how == "million":
-        return f"{value / 1e6:.1f} million"
+    if how in OWN:
+        return OWN[how](value)
     try:
         return format(value, how)
     except ValueError as error:

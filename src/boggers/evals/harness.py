@@ -5,10 +5,12 @@ Imported only where lm_eval is (extra `eval`). The scores are computed here from
 `python -m boggers.evals.harness` is its command line with this one among them.
 """
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import lm_eval.models  # noqa: F401  registers the harness' own, which it does only if it is first
 import torch
 from lm_eval.__main__ import cli_evaluate
 from lm_eval.api.instance import Instance
@@ -69,6 +71,14 @@ class BoggersLM(TemplateLM):  # type: ignore[misc]
         place = choose_device(device or "auto")
         self.engine = Engine.load(run, place, relax_steps=relax_steps)
         self._device = place
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> "BoggersLM":
+        """The model of `--model_args`, which win over the harness' own options."""
+        further = {name: value for name, value in (additional_config or {}).items() if value}
+        return cls(**{**further, **arg_dict})
 
     @property
     def eot_token_id(self) -> int:
@@ -232,5 +242,19 @@ def _manager(tasks: Sequence[str], include: Path | None) -> TaskManager:
     return TaskManager(include_path=None if include is None else str(include))
 
 
+def main() -> int:
+    """The harness' own command line; what a user can mend is told in a line, with exit code 2."""
+    # Its default is a CUDA device, there or not.
+    asked = {"--model", "-M"} & set(sys.argv)
+    if asked and not any(word.startswith("--device") for word in sys.argv):
+        sys.argv += ["--device", "auto"]
+    try:
+        cli_evaluate()
+    except UserError as error:
+        sys.stderr.write(f"boggers: {' '.join(str(error).split())}\n")
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    cli_evaluate()
+    sys.exit(main())

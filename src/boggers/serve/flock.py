@@ -128,7 +128,8 @@ class StreamDriver:
         reads: Reads = "all" if every else "none"
         reading = self.settle(tokens, before, measure=measure, reads=reads)
         return Stretch(
-            place=reading.state if rows == 1 else reading.state.select([0]),
+            # A copy: the state that is read off a stretch would hold on to all of the stretch.
+            place=reading.state.select([0]),
             logits=reading.logits[0] if every else None,
             physics=stream_physics(reading.settled, 1)[0] if measure else None,
         )

@@ -50,6 +50,21 @@ def stream_of(memory: str, **changes: object) -> StreamModel:
     return model
 
 
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_places_may_take_more_steps_than_were_learned(memory: str) -> None:
+    model = stream_of(memory)
+    learned = model.config.num_dynamics_steps
+    model.config = dataclasses.replace(model.config, num_dynamics_steps=2 * learned + 1)
+    place = places_in(model, IDS, [50])
+    with torch.no_grad():
+        reading = model(torch.from_numpy(IDS[:50].astype("int64"))[None])
+        torch.testing.assert_close(place.settled()[0, 0], reading.states[0, -1])
+        assert place.update(place.settled()).isfinite().all()
+        _, following = place.last_and_next()
+        reached = following.norm() / place.settled().norm()
+    assert reached < (1e-6 if memory == "recall" else 0.5)
+
+
 @pytest.mark.parametrize("bonus", [None, "hold", "additive"])
 @pytest.mark.parametrize("config", [STREAM, WINDOW], ids=["stream", "window"])
 def test_a_place_settles_as_it_did_in_its_text(

@@ -206,8 +206,9 @@ class StreamPlaces(Places):
         self.last = self.slopes[-1].at(self.steps - 1)
         push = held if isinstance(held, Tensor) else None
         stages = [stage for stage in model.stages if isinstance(stage, Stage)]
+        each = stages[-1].pasts(self.steps)
         self.felt = [
-            _Carried(stage, past.pasts[number * self.steps : (number + 1) * self.steps], push)
+            _Carried(stage, past.pasts[number * each : (number + 1) * each], push)
             for number, stage in enumerate(stages)
         ]
 
@@ -230,6 +231,8 @@ class StreamPlaces(Places):
 
     def update(self, state: State) -> State:
         slope, last = self.last, self.steps - 1
+        if last >= slope.metric.learned:
+            return state + self._downhill(state)
         proposal: State = state + self.felt[-1](state, last)
         moved: State = proposal + slope.metric(slope.force(proposal, proposal), last)
         return moved

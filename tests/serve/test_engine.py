@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from boggers.infer.sampling import Sampling
+from boggers.model.stream import StreamModel
 from boggers.serve.engine import EngineClosedError, QueueFullError, ServingEngine
 from boggers.serve.limits import Limits
 from boggers.serve.metrics import Metrics
@@ -120,7 +121,10 @@ def test_steps_and_tolerance_are_the_requests_own(mind: Mind, ask: Ask) -> None:
         assert other is not None
         assert other.steps < one.steps
     plain = ask(mind, max_tokens=30)
-    assert plain.text == ask(mind, max_tokens=30).text != ask(mind, steps=6, max_tokens=30).text
+    assert plain.text == ask(mind, max_tokens=30).text != ask(mind, steps=1, max_tokens=30).text
+    # A recall is at rest after its two steps; a window goes on.
+    stays = ask(mind, steps=6, max_tokens=30).text == plain.text
+    assert stays == isinstance(mind.model, StreamModel)
 
 
 def test_zero_steps_read_states_unsettled(mind: Mind, ask: Ask) -> None:

@@ -157,7 +157,7 @@ def test_every_way_of_drawing_changes_what_is_drawn(live: Live) -> None:
         {"presence_penalty": 2.0},
         {"frequency_penalty": 2.0},
         {"repeat_penalty": 5.0},
-        {"relax_steps": 5},
+        {"relax_steps": 1},
         {"relax_tolerance": 10.0, "relax_steps": 5},
         {"energy_bias": {"towards": ["A"], "strength": 50.0}},
         {"max_tokens": 3},

@@ -263,6 +263,9 @@ def test_options_that_would_do_nothing_are_refused(make_config: MakeConfig) -> N
     breaks = GraphConfig(use_substrate=True, graph_breaks=1.0)
     with pytest.raises(UserError, match="--breaks is off"):
         prepare(coupled(make_config(), breaks))
+    resting = dataclasses.replace(make_config(), architecture="stream", model=StreamConfig())
+    with pytest.raises(UserError, match="at rest after"):
+        prepare(coupled(resting, GraphConfig(use_substrate=True, graph_steps=1.0)))
     memory = GraphConfig(use_goat_memory=True)
     with pytest.raises(UserError, match="act while states settle"):
         prepare(coupled(make_config(num_dynamics_steps=0), memory))

@@ -8,6 +8,7 @@ import tyro
 
 from boggers.errors import UserError
 from boggers.model.architectures import ModelConfig
+from boggers.model.stream_config import StreamConfig
 from boggers.model.token_config import TokenConfig
 
 
@@ -148,6 +149,18 @@ def require_fitting(config: GraphConfig, model: ModelConfig) -> None:
         raise UserError("--graph-breaks moves the threshold of breaks, but --breaks is off.")
     if config.graph_steps is not None and not model.num_dynamics_steps:
         raise UserError("--graph-steps lengthens settling, but --num-dynamics-steps is 0.")
+    longer = config.graph_steps is not None and config.graph_steps > 0
+    if longer and not config.use_goat_memory and isinstance(model, StreamConfig) and rests(model):
+        raise UserError(
+            "--graph-steps gives a stage more steps, but with --memory recall it is at rest "
+            "after --num-dynamics-steps. Add --random-steps, which trains further ones."
+        )
+
+
+def rests(model: StreamConfig) -> bool:
+    """Whether nothing but the bowl of a recall moves a stage, which its trained steps end in."""
+    bowl = model.memory == "recall" and not model.random_steps
+    return bowl and not (model.anchor_strength or model.breaks or model.token_bonus)
 
 
 def _flag(option: str) -> str:

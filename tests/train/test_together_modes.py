@@ -9,34 +9,16 @@ import torch
 from safetensors.torch import load_file
 
 from boggers.graph.store import GraphStore
-from boggers.model.window import WindowConfig
-from boggers.train.graph_config import GraphConfig
 from boggers.train.loop import fit
 from boggers.train.metrics import read_metrics
 from boggers.train.prepare import prepare
 from boggers.train.run import Run, RunConfig
 from tests.train.conftest import MakeConfig
 from tests.train.processes import ended, started
+from tests.train.test_coupling import BOTH
+from tests.train.test_together import CHILD, WINDOW
 
-CHILD = str(Path(__file__).parent / "together.py")
 STEPS = 12
-
-WINDOW = WindowConfig(
-    state_dim=16,
-    num_waves=2,
-    window_size=6,
-    num_dynamics_steps=3,
-    embedding_dropout=0.0,
-    readout_dropout=0.0,
-)
-BOTH = GraphConfig(
-    use_substrate=True,
-    use_goat_memory=True,
-    graph_steps=4.0,
-    graph_rate=8.0,
-    evolve_threshold=0.1,
-    language_threshold=0.0,
-)
 
 # Seven rows do not divide evenly by two processes.
 SETTINGS: dict[str, object] = {"batch_size": 7, "max_steps": STEPS, "log_every": 1, "lr": 2e-3}

@@ -13,12 +13,11 @@ from rich.progress import Progress
 from boggers.cli.parse import parse
 from boggers.cli.relaxing import Relaxing
 from boggers.errors import UserError
-from boggers.evals import coupled
 from boggers.evals.generation import SAMPLES
 from boggers.evals.render import render, table
 from boggers.evals.report import Report, evaluate
 from boggers.files import write_json
-from boggers.graph.harness import TICKS
+from boggers.graph.ticks import TICKS
 from boggers.train.run import choose_device
 
 UNSOUND = 1
@@ -122,6 +121,8 @@ def run(argv: list[str]) -> int:
             raise UserError(report.no_cycle or "No wave cycle was run.")
         write_json(options.run / "wave_cycle.json", cycle.to_json())
     if options.use_goat_memory:
+        from boggers.evals import coupled  # needs the extra graph
+
         memory = coupled.evaluate_memory(options.run, device=str(choose_device(options.device)))
         console.print(coupled.render_memory(memory), markup=False)
         write_json(options.run / "memory.json", memory.to_json())

@@ -19,11 +19,11 @@ from boggers.graph.feedback import Feedback
 from boggers.graph.harness import (
     EVOLVE_THRESHOLD,
     LANGUAGE_THRESHOLD,
-    TICKS,
     WaveCycleReport,
     run_wave_cycle,
 )
 from boggers.graph.language import LanguageNode
+from boggers.graph.ticks import TICKS
 from boggers.graph.tscore import bootstrap
 from boggers.infer.engine import Engine
 from boggers.infer.noise import breaking_noise

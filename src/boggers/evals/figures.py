@@ -4,15 +4,17 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from boggers.data.split import MINIMUM_WINDOWS
 from boggers.evals.bootstrap import Interval
-from boggers.evals.coupled import CycleReport
 from boggers.evals.inside import Inside
 from boggers.evals.leaks import Leak, Overlap
 from boggers.probe.diagnosis import Diagnosis
 from boggers.train.run import RunConfig
+
+if TYPE_CHECKING:
+    from boggers.evals.coupled import CycleReport
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Report:
     """What the full report holds besides."""
     checkpoint: str
     config: RunConfig
-    wave_cycle: CycleReport | None = None
+    wave_cycle: "CycleReport | None" = None
     """What a living graph came to that felt the run, and whether the run stayed what it was."""
     no_cycle: str | None = None
     """Why there is none, where one would be expected."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from boggers.evals.bootstrap import Interval
-from boggers.evals.coupled import render_cycle
 from boggers.evals.figures import Report, perplexity
 from boggers.evals.generation import Writing
 from boggers.evals.inside import Inside
@@ -83,6 +82,8 @@ def _settling(report: Report) -> str:
             f"last, turn {found.turn:+.2f})."
         )
     if report.wave_cycle is not None:
+        from boggers.evals.coupled import render_cycle  # needs the extra graph
+
         lines.append(render_cycle(report.wave_cycle))
     elif report.no_cycle is not None:
         lines.append(report.no_cycle)

@@ -14,7 +14,6 @@ from boggers.data.config import DataConfig
 from boggers.data.tokens import tokenise
 from boggers.errors import UserError
 from boggers.evals.bootstrap import ratio
-from boggers.evals.coupled import evaluate_cycle
 from boggers.evals.figures import Baseline as Baseline
 from boggers.evals.figures import Report as Report
 from boggers.evals.figures import perplexity
@@ -220,6 +219,8 @@ def _contrast(model: Model, ids: NDArray[Any], start: int, stop: int) -> float |
 def _with_cycle(report: Report, run: Run, max_ticks: int, device: str) -> Report:
     """The report with a wave cycle beside the run on its own held-out text, or why without."""
     try:
+        from boggers.evals.coupled import evaluate_cycle  # needs the extra graph
+
         cycle = evaluate_cycle(run.folder, max_ticks=max_ticks, device=device)
     except UserError as reason:
         return dataclasses.replace(report, no_cycle=f"No wave cycle was run: {reason}")

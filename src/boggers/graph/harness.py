@@ -9,8 +9,8 @@ from boggers.errors import UserError
 from boggers.graph.cycle import CycleRule, WaveCycle
 from boggers.graph.language import LanguageNode
 from boggers.graph.stopping import run_until_stable
+from boggers.graph.ticks import TICKS
 
-TICKS = 11
 LANGUAGE_THRESHOLD = 0.01
 EVOLVE_THRESHOLD = 0.05
 

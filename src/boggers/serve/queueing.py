@@ -1,6 +1,7 @@
 """Who is next: clients take turns, and each client's own jobs come in order."""
 
 from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
 
 from boggers.serve.work import Ticket
 
@@ -36,15 +37,19 @@ class FairQueue:
             self._lines[client] = line
         return ticket
 
-    def drop_if(self, gone: "set[int]") -> None:
-        """Remove the tickets with these identities."""
+    def drop_if(self, unwanted: Callable[[Ticket], bool]) -> list[Ticket]:
+        """Remove such tickets; which they were."""
+        gone: list[Ticket] = []
         for client, line in list(self._lines.items()):
-            kept = deque(ticket for ticket in line if id(ticket) not in gone)
-            self._count -= len(line) - len(kept)
+            kept: deque[Ticket] = deque()
+            for ticket in line:
+                (gone if unwanted(ticket) else kept).append(ticket)
             if kept:
                 self._lines[client] = kept
             else:
                 del self._lines[client]
+        self._count -= len(gone)
+        return gone
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Ticket]:
         return (ticket for line in self._lines.values() for ticket in line)

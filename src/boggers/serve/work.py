@@ -144,6 +144,10 @@ class Ticket:
         """When its time is over, on the monotonic clock."""
         return self.submitted + self.job.seconds
 
+    def over(self, now: float) -> bool:
+        """Whether nobody waits for it any more, or its time has run out."""
+        return self.cancelled or now >= self.deadline
+
     def cancel(self) -> None:
         """Nobody waits for it any more; from any thread, as often as you like."""
         self.cancelled = True

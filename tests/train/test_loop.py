@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from boggers.errors import UserError
-from boggers.train import loop
+from boggers.train import learner, loop
 from boggers.train.loop import fit
 from boggers.train.metrics import MetricsRow, read_metrics
 from boggers.train.observers import EpochEvent, EvalEvent, FitResult, StepEvent, Validation
@@ -152,16 +152,16 @@ class TestNotFinite:
     ) -> list[dict[str, torch.Tensor]]:
         """Make the loss of these steps (from 1) not a number; collect the weights before each."""
         before: list[dict[str, torch.Tensor]] = []
-        real = loop.objective
+        real = learner.objective
 
-        def poisoned(*args: object, **given: object) -> loop.Loss:
+        def poisoned(*args: object, **given: object) -> learner.Loss:
             weights = {k: v.clone() for k, v in prepared.model.state_dict().items()}
             before.append(weights)
             loss = real(*args, **given)  # type: ignore[arg-type]
             bad = math.nan if len(before) in steps else 1.0
             return dataclasses.replace(loss, total=loss.total * bad)
 
-        monkeypatch.setattr(loop, "objective", poisoned)
+        monkeypatch.setattr(learner, "objective", poisoned)
         return before
 
     def test_such_a_step_is_skipped_and_counted(

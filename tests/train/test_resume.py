@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from boggers.train.loop import fit, step_seed
+from boggers.train.learner import step_seed
+from boggers.train.loop import fit
 from boggers.train.metrics import TIMING_COLUMNS, read_metrics
 from boggers.train.observers import EpochEvent, EvalEvent, FitResult, StepEvent
 from boggers.train.prepare import Prepared, prepare

@@ -6,7 +6,7 @@
         goes on from what the one before left, memory.safetensors and graph.json where tokens are
         remembered and a graph is driven
 
-The random numbers of a step are a pure function of the seed and the step (see `train.loop`), so
+The random numbers of a step are a pure function of the seed and the step (see `train.learner`), so
 no generator state has to be restored; `random_state` in state.json is a witness of the last one.
 """
 

@@ -6,13 +6,8 @@ M steps.
 """
 
 import dataclasses
-import functools
-import hashlib
 from collections.abc import Sequence
 from contextlib import nullcontext
-
-import torch
-from torch import Tensor
 
 from boggers.data.windows import Batch
 from boggers.errors import UserError
@@ -21,9 +16,8 @@ from boggers.train import checkpoint
 from boggers.train.averages import Averages, Measured
 from boggers.train.clock import Clock
 from boggers.train.interruption import Interruption
-from boggers.train.loss import Loss
+from boggers.train.learner import Learned, Learner
 from boggers.train.metrics import MetricsFile, MetricsRow
-from boggers.train.objective import objective
 from boggers.train.observers import (
     BatchEvent,
     EpochEvent,
@@ -34,10 +28,8 @@ from boggers.train.observers import (
     StepEvent,
     Validation,
 )
-from boggers.train.optim import guarded_step, learning_rate
-from boggers.train.precision import products_in
 from boggers.train.prepare import Prepared, Validate
-from boggers.train.share import Adding, Part, carried_by, parts, validated
+from boggers.train.share import validated
 from boggers.train.writer import checkpoint_writer
 
 
@@ -74,23 +66,6 @@ def fit(
     return result
 
 
-def step_seed(seed: int, step: int, row: int = 0) -> int:
-    """The seed of the random draws of a step's part that begins at a row of the batch.
-
-    A hash of the run's seed and the step; all parts of a step share its upper half, and rows after
-    the first change the lower one.
-    """
-    whole = _hash(f"{seed}/{step}") >> 1
-    if row == 0:
-        return whole
-    return (whole >> 32 << 32) | (_hash(f"{seed}/{step}/{row}") >> 32)
-
-
-def _hash(text: str) -> int:
-    """64 bits that a text fixes."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-
-
 class _Training:
     """The moving parts of one call of `fit`."""
 
@@ -111,9 +86,11 @@ class _Training:
         self.saved_step = self.step
         self.checkpoint = checkpoint.step_folder(prepared.run.checkpoints, self.step)
         self.validation: Validation | None = None
-        self.carried = prepared.carried
-        self.generator = torch.Generator(device=prepared.device)
-        self.precision = products_in(self.config.precision, prepared.device)
+        self.learner = Learner(
+            prepared,
+            whole=bool(recorders),
+            watched=any(recorder.watches for recorder in recorders),
+        )
         self.averages = Averages(
             prepared.device,
             self.progress.sums,
@@ -123,14 +100,13 @@ class _Training:
         self.metrics = (
             MetricsFile(prepared.run.metrics, self.step) if prepared.world.is_first else None
         )
-        self.adding = Adding(prepared.door, prepared.world)
         self.writer = checkpoint_writer(prepared)
         self.clock = Clock(self.progress.seconds, self.progress.tokens)
         prepared.model.train()
 
     def advance(self) -> None:
         """Take one step, and measure and save where that is due."""
-        rate = self._update()
+        rate = self._learn()
         config, epoch_ends = self.config, self.progress.batch == 0
         is_last = self.step == self.prepared.total_steps
         eval_due = _due(self.step, config.eval_every, epoch_ends) or is_last
@@ -157,17 +133,16 @@ class _Training:
         measured = self._checked()
         if self.metrics is not None:
             self.metrics.flush_to_disk()
-        state = self.generator.get_state().cpu().numpy().tobytes()
         self.progress = dataclasses.replace(
             self.progress,
             seconds=self.clock.seconds,
             skipped=measured.skipped,
             skipped_in_a_row=measured.skipped_in_a_row,
             sums=self.averages.sums(),
-            random_state=hashlib.sha256(state).hexdigest(),
+            random_state=self.learner.random_state,
         )
         with self.clock.paused():
-            self.checkpoint = self.writer.save(self.progress, self.carried)
+            self.checkpoint = self.writer.save(self.progress, self.learner.carried)
         self.saved_step = self.step
 
     def result(self, *, interrupted: bool, signal: int | None) -> FitResult:
@@ -189,80 +164,35 @@ class _Training:
             notes=() if self.prepared.coupling is None else self.prepared.coupling.close(),
         )
 
-    def _update(self) -> float:
-        """One batch through the objective and the optimiser; returns the learning rate."""
-        prepared, optim = self.prepared, self.prepared.config.optim
-        epoch, index = divmod(self.step, prepared.steps_per_epoch)
-        coupling = prepared.coupling
-        damping = 1.0 if coupling is None else coupling.before_step()
-        prepared.optimizer.zero_grad(set_to_none=True)
-        with nullcontext() if coupling is None else coupling.controls():
-            loss, tokens, batch = self._differentiated(epoch, index)
-        rate = learning_rate(optim, self.step, prepared.total_steps, prepared.steps_per_epoch)
-        rate *= damping
-        norm, skipped = guarded_step(prepared.optimizer, loss.total, rate, optim.grad_clip)
-        self.averages.add(_measurements(loss, norm), skipped)
-        self.carried = loss.carried
-        if batch is None and (coupling is not None or self.recorders):
-            batch = prepared.batch(epoch, index)
-        if coupling is not None and batch is not None:
-            coupling.after_step(batch, loss)
-        if prepared.average is not None:
-            prepared.average.update(self.step)
+    def _learn(self) -> float:
+        """Take one step, count it and show its batch; returns the learning rate.
+
+        What was learned ends here, so that no measurement has to share the memory with it.
+        """
+        learned = self.learner.learn(self.step)
+        self.averages.add(learned.measurements, learned.skipped)
         self.step += 1
-        epoch, index = divmod(self.step, prepared.steps_per_epoch)
+        epoch, index = divmod(self.step, self.prepared.steps_per_epoch)
         self.progress = dataclasses.replace(
             self.progress,
             step=self.step,
             epoch=epoch,
             batch=index,
-            tokens=self.progress.tokens + tokens,
+            tokens=self.progress.tokens + learned.tokens,
         )
-        if batch is not None:
-            self._record(rate, batch, loss, norm)
-        return rate
+        if learned.batch is not None:
+            self._record(learned, learned.batch)
+        return learned.lr
 
-    def _differentiated(self, epoch: int, index: int) -> tuple[Loss, int, Batch | None]:
-        """Fill in the gradients of a batch; its loss, how many tokens it predicts, and itself.
-
-        The batch is None where it was taken in parts.
-        """
-        prepared, tokens, whole = self.prepared, 0, None
-        n = prepared.rows_of(index)
-        shares = parts(n, prepared.world, prepared.config.parallel.micro_batch_size)
-        losses: list[tuple[Part, Loss]] = []
-        coupling = prepared.coupling if prepared.config.loss.token_bigram_bias else None
-        deep = None if coupling is None else coupling.deep()
-        carried = self.carried if index else {}
-        for number, part in enumerate(shares, start=1):
-            batch = prepared.batch(epoch, index, part.rows)
-            seed = step_seed(self.config.seed, self.step, part.rows.start)
-            self.generator.manual_seed(seed)
-            work = functools.partial(
-                objective,
-                batch=batch,
-                config=prepared.config.loss,
-                generator=self.generator,
-                carried=carried_by(part, carried),
-                deep=deep,
-                watched=any(recorder.watches for recorder in self.recorders),
-            )
-            loss = self.adding.add(part, work, self.precision, is_last=number == len(shares))
-            losses.append((part, loss))
-            tokens = batch.targets.numel() // len(batch.targets) * n
-            whole = batch if part.weight == 1.0 else None
-        return self.adding.mean(losses, n), tokens, whole
-
-    def _record(self, rate: float, batch: Batch, loss: Loss, norm: Tensor) -> None:
-        index = (self.step - 1) % self.prepared.steps_per_epoch
+    def _record(self, learned: Learned, batch: Batch) -> None:
         event = BatchEvent(
             step=self.step,
             epoch=self._epoch,
-            index=index,
-            lr=rate,
+            index=(self.step - 1) % self.prepared.steps_per_epoch,
+            lr=learned.lr,
             batch=batch,
-            loss=loss,
-            grad_norm=norm,
+            loss=learned.loss,
+            grad_norm=learned.grad_norm,
         )
         for recorder in self.recorders:
             recorder.on_batch(event)
@@ -354,8 +284,3 @@ class _Training:
 def _due(step: int, every: int | None, otherwise: bool) -> bool:
     """Whether `step` is a multiple of `every`; `otherwise` where that is not given."""
     return step % every == 0 if every else otherwise
-
-
-def _measurements(loss: Loss, norm: Tensor) -> dict[str, Tensor]:
-    """The scalars of one step by their metrics column, all still on the device."""
-    return {"loss": loss.total, **loss.parts, "grad_norm": norm, **loss.settling}

@@ -13,9 +13,10 @@ from boggers import files
 from boggers.errors import UserError
 from boggers.model.window import WindowModel
 from boggers.train import checkpoint
-from boggers.train.checkpoint import Origin, Progress, latest, load, save, step_folder
+from boggers.train.checkpoint import Origin, Progress, load, save
 from boggers.train.optim import guarded_step, make_optimizer
 from boggers.train.run import RunConfig
+from boggers.train.step_folders import Found, latest, step_folder
 
 MakeConfig = Callable[..., RunConfig]
 
@@ -203,7 +204,7 @@ class TestDamage:
         ]
 
     def test_none_is_found_where_there_is_none(self, checkpoints: Path) -> None:
-        assert latest(checkpoints) == checkpoint.Found(None, ())
+        assert latest(checkpoints) == Found(None, ())
 
 
 class TestRefusal:

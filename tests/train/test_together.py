@@ -18,13 +18,13 @@ from boggers.model.token_config import TokenConfig
 from boggers.model.weights import load_model
 from boggers.model.window import WindowConfig
 from boggers.parallel import ALONE, World
-from boggers.train import checkpoint
 from boggers.train.loop import fit
 from boggers.train.loss_config import LossConfig
 from boggers.train.metrics import read_metrics
 from boggers.train.prepare import prepare
 from boggers.train.run import RunConfig
 from boggers.train.share import parts, require_whole_batches
+from boggers.train.step_folders import latest
 from tests.train.processes import ended, reached, started
 
 MakeConfig = Callable[..., RunConfig]
@@ -143,7 +143,7 @@ def test_a_run_goes_on_with_another_number_of_processes_and_another_strategy(
 ) -> None:
     here = {"out": tmp_path / "run", "resume": "auto"}
     together(make(**here, max_steps=70, strategy="fsdp"), tmp_path)
-    newest = checkpoint.latest(tmp_path / "run" / "checkpoints").path
+    newest = latest(tmp_path / "run" / "checkpoints").path
     assert newest is not None
     assert len(list(newest.glob("shard-*.safetensors"))) == 2
     alone(make(**here, max_steps=130, checkpoint_format="sharded"))
@@ -254,7 +254,7 @@ def test_a_lost_process_ends_the_run_with_a_sentence_and_it_goes_on(
     assert "another one was lost" in said
     assert "--resume auto" in said
     assert "Traceback" not in said
-    found = checkpoint.latest(checkpoints)
+    found = latest(checkpoints)
     assert found.path is not None
     assert found.skipped == ()
     with started(arguments) as (first, second):
@@ -262,7 +262,7 @@ def test_a_lost_process_ends_the_run_with_a_sentence_and_it_goes_on(
         second.send_signal(signal.SIGTERM)
         ends = ended([first, second])
     assert [status for status, _ in ends] == [0, 0], ends
-    after = checkpoint.latest(checkpoints).path
+    after = latest(checkpoints).path
     assert after is not None
     assert int(after.name.removeprefix("step-")) >= step
     assert load_model(after).vocab_size == 257

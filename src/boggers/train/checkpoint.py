@@ -1,4 +1,4 @@
-"""Checkpoints: folders that are whole or absent, from which a run continues bit for bit.
+"""A checkpoint: a folder, whole or absent, from which a run continues bit for bit.
 
     step-0000123/
         model.safetensors · model.json · optimizer.safetensors · state.json · manifest.json
@@ -10,8 +10,6 @@ The random numbers of a step are a pure function of the seed and the step (see `
 no generator state has to be restored; `random_state` in state.json is a witness of the last one.
 """
 
-import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from boggers.errors import UserError
-from boggers.files import MANIFEST, read_json, verify_folder, write_folder, write_json
+from boggers.files import read_json, verify_folder, write_folder, write_json
 from boggers.model.architectures import Model, architecture_of
 from boggers.model.sharded import (
     AVERAGED,
@@ -37,10 +35,10 @@ from boggers.model.weights import AVERAGE, SHAPE, WEIGHTS, fill_model, save_mode
 from boggers.train.average import WeightAverage
 from boggers.train.coupling import Coupling
 from boggers.train.optim import Optimizer
+from boggers.train.step_folders import is_whole, prune, step_folder, sweep
 from boggers.train.typed_json import differences, from_json, to_json
 from boggers.version import __version__
 
-_NAME = re.compile(r"step-(\d{7,})")
 _OPTIMIZER = "optimizer.safetensors"
 STATE = "state.json"
 CARRIED = "carried.safetensors"
@@ -104,25 +102,6 @@ class Progress:
     """SHA-256 of the random generator's state after the last step."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """A checkpoint to continue from, if there is one."""
-
-    path: Path | None
-    skipped: tuple[str, ...]
-    """One sentence for every newer checkpoint that is damaged."""
-
-
-def step_folder(checkpoints: Path, step: int) -> Path:
-    """The folder of the checkpoint after `step` steps."""
-    return checkpoints / f"step-{step:07d}"
-
-
-def is_step_folder(path: Path) -> bool:
-    """Whether a path is named like a checkpoint."""
-    return _NAME.fullmatch(path.name) is not None
-
-
 def save(
     checkpoints: Path,
     model: Model,
@@ -165,7 +144,7 @@ def save(
             raise UserError(
                 f"{target} could not be written: {error}. Nothing saved earlier was touched."
             ) from error
-    prune(checkpoints, progress, keep)
+    prune(checkpoints, step=progress.step, best=progress.best_step, keep=keep)
     return target
 
 
@@ -257,19 +236,6 @@ def load_carried(folder: Path, device: torch.device) -> dict[str, Tensor]:
     return {name: value.to(device) for name, value in found.items()}
 
 
-def latest(checkpoints: Path) -> Found:
-    """The newest whole checkpoint; damaged ones are passed over and named."""
-    skipped: list[str] = []
-    for _, folder in reversed(_numbered(checkpoints)):
-        try:
-            verify_folder(folder)
-        except UserError as error:
-            skipped.append(str(error))
-        else:
-            return Found(folder, tuple(skipped))
-    return Found(None, tuple(skipped))
-
-
 def slots(model: Model, optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimiser's tensors by `PARAMETER.SLOT`."""
     return {
@@ -310,38 +276,3 @@ def _require_same_architecture(folder: Path, wanted: str) -> None:
             f"{folder} holds a model of the architecture {found!r}, this run's is "
             f"{wanted!r}. Give that --architecture, or start a new run."
         )
-
-
-def _numbered(checkpoints: Path) -> list[tuple[int, Path]]:
-    """Checkpoint folders with their steps, in the order of these."""
-    if not checkpoints.is_dir():
-        return []
-    matches = [(_NAME.fullmatch(folder.name), folder) for folder in checkpoints.iterdir()]
-    return sorted((int(match[1]), folder) for match, folder in matches if match)
-
-
-def is_whole(folder: Path) -> bool:
-    try:
-        verify_folder(folder)
-    except UserError:
-        return False
-    return True
-
-
-def prune(checkpoints: Path, progress: Progress, keep: int) -> None:
-    """Remove checkpoints that are neither among the newest nor the best.
-
-    Folders beyond the current step are left alone: they are damaged ones that were passed over.
-    """
-    past = [(step, folder) for step, folder in _numbered(checkpoints) if step <= progress.step]
-    for step, folder in past[:-keep]:
-        if step != progress.best_step:
-            (folder / MANIFEST).unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def sweep(checkpoints: Path) -> None:
-    """Remove what a killed process left half written."""
-    if checkpoints.is_dir():
-        for folder in checkpoints.glob(".step-*"):
-            shutil.rmtree(folder, ignore_errors=True)

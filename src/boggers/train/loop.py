@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from boggers.data.windows import Batch
 from boggers.errors import UserError
 from boggers.parallel import Agreement, watched
-from boggers.train import checkpoint
 from boggers.train.averages import Averages, Measured
 from boggers.train.clock import Clock
 from boggers.train.interruption import Interruption
@@ -30,6 +29,7 @@ from boggers.train.observers import (
 )
 from boggers.train.prepare import Prepared, Validate
 from boggers.train.share import validated
+from boggers.train.step_folders import step_folder
 from boggers.train.writer import checkpoint_writer
 
 
@@ -84,7 +84,7 @@ class _Training:
         self.progress = prepared.progress
         self.step = self.progress.step
         self.saved_step = self.step
-        self.checkpoint = checkpoint.step_folder(prepared.run.checkpoints, self.step)
+        self.checkpoint = step_folder(prepared.run.checkpoints, self.step)
         self.validation: Validation | None = None
         self.learner = Learner(
             prepared,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from boggers.errors import UserError
 from boggers.files import MANIFEST
-from boggers.train import checkpoint
 from boggers.train.elsewhere import run_of
 from boggers.train.run import Run, RunConfig, new_folder
+from boggers.train.step_folders import is_step_folder, latest
 from boggers.train.typed_json import differences
 
 
@@ -65,7 +65,7 @@ def _automatic(out: Path | None) -> Start:
     run = Run(out)
     if not run.exists:
         return Start(_new(out))
-    found = checkpoint.latest(run.checkpoints)
+    found = latest(run.checkpoints)
     if found.path is None and found.skipped:
         raise UserError(
             f"{out} has no whole checkpoint to continue from: {' '.join(found.skipped)} "
@@ -78,11 +78,11 @@ def _at_checkpoint(path: Path, out: Path | None) -> Start:
     if not path.is_dir():
         raise UserError(f"--resume-checkpoint must be a checkpoint or run folder; {path} is none.")
     damaged: tuple[str, ...] = ()
-    if (path / MANIFEST).is_file() or checkpoint.is_step_folder(path):
+    if (path / MANIFEST).is_file() or is_step_folder(path):
         folder, source = path, run_of(path)
     else:
         source = Run(path)
-        found = checkpoint.latest(source.checkpoints)
+        found = latest(source.checkpoints)
         if found.path is None:
             raise UserError(
                 f"--resume-checkpoint: {path} holds no whole checkpoint. {' '.join(found.skipped)}"
@@ -90,7 +90,7 @@ def _at_checkpoint(path: Path, out: Path | None) -> Start:
         folder, damaged = found.path, found.skipped
     if out is not None and out.resolve() != source.folder.resolve():
         return Start(_new(out), source, folder, damaged)
-    newest = checkpoint.latest(source.checkpoints).path
+    newest = latest(source.checkpoints).path
     if newest is not None and newest.name > folder.name:
         raise UserError(
             f"{source.folder} has gone on to {newest.name} since {folder.name}. Continue with "

@@ -15,6 +15,7 @@ from boggers.model.weights import save_shape
 from boggers.train import checkpoint
 from boggers.train.checkpoint import Progress
 from boggers.train.prepare import Prepared
+from boggers.train.step_folders import is_whole, prune, step_folder, sweep
 
 
 class CheckpointWriter(Protocol):
@@ -82,8 +83,8 @@ class ShardedWriter:
         """Copy what is to be written, and begin."""
         self.finish()
         prepared, world = self._prepared, self._prepared.world
-        target = checkpoint.step_folder(prepared.run.checkpoints, progress.step)
-        if world.told(lambda: checkpoint.is_whole(target)):
+        target = step_folder(prepared.run.checkpoints, progress.step)
+        if world.told(lambda: is_whole(target)):
             return target
         hidden = target.with_name(f".{target.name}.shards")
         world.told(lambda: self._describe(hidden, progress, carried))
@@ -113,7 +114,7 @@ class ShardedWriter:
 
     def _describe(self, hidden: Path, progress: Progress, carried: Mapping[str, Tensor]) -> None:
         prepared = self._prepared
-        checkpoint.sweep(prepared.run.checkpoints)
+        sweep(prepared.run.checkpoints)
         hidden.mkdir(parents=True)
         save_shape(prepared.model, hidden)
         if carried:
@@ -140,8 +141,9 @@ class ShardedWriter:
         if not self._prepared.world.is_first:
             return
         adopt_folder(hidden, target)
+        checkpoints = self._prepared.run.checkpoints
         keep = self._prepared.config.train.keep_checkpoints
-        checkpoint.prune(self._prepared.run.checkpoints, progress, keep)
+        prune(checkpoints, step=progress.step, best=progress.best_step, keep=keep)
         shutil.rmtree(hidden, ignore_errors=True)
 
 

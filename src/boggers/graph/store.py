@@ -1,9 +1,8 @@
 """A graph on disk: SQLite, one transaction a tick; a crash loses at most the tick under way.
 
-Columns of numbers are kept in blocks of 4,096, and only blocks that changed are written again.
+What has not changed since the last save is not written again; for numbers see `columns.py`.
 """
 
-import hashlib
 import json
 import secrets
 import sqlite3
@@ -15,34 +14,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from boggers.errors import UserError
+from boggers.graph.columns import KINDS, TABLE, Columns
 from boggers.graph.living import LivingGraph
 
 SCHEMA = 1
-BLOCK = 4096
-SHORT = 1024
 HISTORY = 10_000
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE node (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, attributes TEXT);
-CREATE TABLE block (column TEXT, number INTEGER, data BLOB NOT NULL, PRIMARY KEY (column, number))
-    WITHOUT ROWID;
 CREATE TABLE dangling (number INTEGER PRIMARY KEY, source TEXT, target TEXT, weight REAL);
 CREATE TABLE history (tick INTEGER PRIMARY KEY, seconds REAL, tension REAL NOT NULL,
     nodes INTEGER, edges INTEGER, language REAL, evolved INTEGER);
 """
-
-_KINDS = {
-    "activation": np.float64,
-    "stability": np.float64,
-    "base": np.float64,
-    "source": np.int32,
-    "target": np.int32,
-    "weight": np.float64,
-}
 
 
 @dataclass(frozen=True)
@@ -77,7 +62,6 @@ class GraphStore:
         self.path = path
         self._history = history
         self._token = secrets.token_hex(8)
-        self._digests: dict[tuple[str, int], bytes] = {}
         self._graph: LivingGraph | None = None
         self._structure: int | None = None
         self._damping: float | None = None
@@ -86,6 +70,7 @@ class GraphStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._explained():
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._columns = Columns(self._database)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._database.execute("PRAGMA busy_timeout = 5000")
@@ -157,7 +142,7 @@ class GraphStore:
         with self._explained():
             nodes = self._database.execute("SELECT name, attributes FROM node ORDER BY number")
             rows: Sequence[tuple[str, str | None]] = nodes.fetchall()
-            columns = {name: self._read_column(name) for name in _KINDS}
+            columns = {name: self._columns.read(name) for name in KINDS}
             try:
                 graph = LivingGraph.from_arrays(
                     (name for name, _ in rows),
@@ -185,8 +170,7 @@ class GraphStore:
         """Take note that this graph is what was just loaded, so that only changes are written."""
         with self._transaction():
             self._set_meta("writer", self._token)
-            for name, number, data in self._database.execute("SELECT * FROM block"):
-                self._digests[name, number] = _digest(data)
+            self._columns.adopt()
         self._remember(graph)
 
     def history(self, last: int | None = None) -> list[Row]:
@@ -221,7 +205,7 @@ class GraphStore:
         # Anyone may write to these two between ticks.
         moving |= {"stability": graph.stability, "base": graph.base}
         for name, values in moving.items():
-            self._write_column(name, values)
+            self._columns.write(name, values)
 
     def _write_nodes(self, graph: LivingGraph) -> None:
         self._database.execute("DELETE FROM node WHERE number >= ?", (self._nodes,))
@@ -236,31 +220,6 @@ class GraphStore:
             [(number, *edge) for number, edge in enumerate(graph.dangling)],
         )
 
-    def _write_column(self, name: str, values: np.ndarray) -> None:
-        """Write the blocks that are not as they were last written."""
-        plain = np.ascontiguousarray(values, _KINDS[name])
-        count = -(-len(plain) // BLOCK)
-        for number in range(count):
-            data = plain[number * BLOCK : (number + 1) * BLOCK].tobytes()
-            digest = _digest(data)
-            if self._digests.get((name, number)) != digest:
-                self._database.execute(
-                    "INSERT OR REPLACE INTO block VALUES (?, ?, ?)", (name, number, data)
-                )
-                self._digests[name, number] = digest
-        if (name, count) in self._digests or self._structure is None:
-            self._database.execute(
-                "DELETE FROM block WHERE column = ? AND number >= ?", (name, count)
-            )
-            kept = self._digests.items()
-            self._digests = {k: v for k, v in kept if k[0] != name or k[1] < count}
-
-    def _read_column(self, name: str) -> np.ndarray:
-        found = self._database.execute(
-            "SELECT data FROM block WHERE column = ? ORDER BY number", (name,)
-        )
-        return np.frombuffer(b"".join(data for (data,) in found), _KINDS[name])
-
     def _prepare(self) -> None:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
@@ -274,7 +233,7 @@ class GraphStore:
         if tables:
             raise UserError(f"{self.path} is a database of something else. Choose another file.")
         with self._transaction():
-            for statement in _TABLES.split(";"):
+            for statement in (_TABLES + TABLE).split(";"):
                 self._database.execute(statement)
             self._database.execute(f"PRAGMA user_version = {SCHEMA}")
 
@@ -294,8 +253,9 @@ class GraphStore:
 
     def _forget(self) -> None:
         """Write everything at the next save."""
-        self._digests, self._described = {}, set()
-        self._graph, self._structure, self._damping, self._nodes = None, None, None, 0
+        self._columns.forget()
+        self._graph, self._structure, self._damping = None, None, None
+        self._nodes, self._described = 0, set()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -315,13 +275,6 @@ class GraphStore:
             yield
         except sqlite3.DatabaseError as error:
             raise UserError(f"{self.path} cannot be used as a graph: {error}.") from error
-
-
-def _digest(data: bytes) -> bytes:
-    """What tells this block from another; a short one tells that itself, and faster."""
-    if len(data) <= SHORT:
-        return data
-    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _as_text(known: dict[str, Any] | None) -> str | None:

@@ -46,6 +46,7 @@ class ServingEngine:
         self._retired: set[str] = set()
         self._closing = False
         self._draining = False
+        self._resting = False
         self._thread = threading.Thread(target=self._run, name="boggers-engine", daemon=True)
         self._thread.start()
 
@@ -82,33 +83,26 @@ class ServingEngine:
                 raise QueueFullError
             for ticket in tickets:
                 self._queue.put(ticket)
-            self._wake.notify()
+            self._wake.notify_all()
         return tickets
 
     def drain(self, seconds: float) -> bool:
         """Take no more jobs and finish those there are; whether all are finished in that time."""
         with self._wake:
             self._draining = True
-            self._wake.notify()
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            with self._wake:
-                if not self._busy():
-                    return True
-            time.sleep(0.01)
-        return False
+            return self._wake.wait_for(lambda: self._resting and not self._queue, seconds)
 
     def retire(self, fingerprint: str) -> None:
         """No new job will be of this checkpoint: let its memory go when its last text is done."""
         with self._wake:
             self._retired.add(fingerprint)
-            self._wake.notify()
+            self._wake.notify_all()
 
     def close(self) -> None:
         """End the thread; jobs that are not finished fail."""
         with self._wake:
             self._closing = True
-            self._wake.notify()
+            self._wake.notify_all()
         self._thread.join()
 
     def _run(self) -> None:
@@ -124,12 +118,12 @@ class ServingEngine:
     def _wait(self) -> bool:
         """Sleep until there is something to do; False when the engine is closed."""
         with self._wake:
-            while not (self._closing or self._retired or self._busy()):
+            while not (self._closing or self._retired or self._queue or self._turns.busy):
+                self._resting = True
+                self._wake.notify_all()
                 self._wake.wait()
+            self._resting = False
             return not self._closing
-
-    def _busy(self) -> bool:
-        return bool(self._queue) or self._turns.busy
 
     def _turn(self) -> None:
         """Take in what has been left for the thread, then get everybody a little further."""
@@ -139,24 +133,28 @@ class ServingEngine:
             over = self._queue.drop_if(lambda ticket: ticket.over(now))
         self._turns.forget(retired)
         self._turns.sweep(over, now)
-        while (ticket := self._next()) is not None:
-            self._turns.begin(ticket)
+        while self._begin():
+            pass
         self._turns.go_on()
         with self._wake:
-            self._taken = self._turns.running
+            self._taken = self._turns.texts
         self._observer.on_sizes(
             self._turns.running, self._turns.reading, self.waiting, self._turns.cache_bytes
         )
 
-    def _next(self) -> Ticket | None:
-        """Take the job whose turn it is, if there is room for all of its choices."""
+    def _begin(self) -> bool:
+        """Begin with the job whose turn it is; whether there is one, and room for its choices."""
         texts = self._turns.texts
         with self._wake:
             ticket = self._queue.peek()
-            if ticket is None or texts + ticket.job.choices > self.limits.max_batch:
-                return None
+        if ticket is None or texts + ticket.job.choices > self.limits.max_batch:
+            return False
+        self._turns.begin(ticket)
+        with self._wake:
+            # Not before: a job that is nowhere would not be told if the thread ended here.
+            self._queue.take()
             self._taken = texts + ticket.job.choices
-            return self._queue.take()
+        return True
 
     def _end(self) -> None:
         """The thread ends: whoever still waits is told."""
@@ -164,3 +162,6 @@ class ServingEngine:
             self._closing = True
             waiting = self._queue.drop_if(lambda _: True)
         self._turns.end(waiting)
+        with self._wake:
+            self._resting = True
+            self._wake.notify_all()

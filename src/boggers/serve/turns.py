@@ -162,17 +162,19 @@ class Turns:
         """Read prompts for a while, in turns; all there are if nothing else is to be done."""
         end = time.monotonic() + PATIENCE
         while self._readings:
-            reading = self._readings.popleft()
+            reading = self._readings[0]  # where `end` finds it, whatever happens
             try:
                 if not reading.done:
                     reading.advance()
             except (RuntimeError, UserError) as error:
                 self._break(reading.ticket, error)
+                self._readings.popleft()
                 continue
             if reading.done:
                 self._write_after(reading)
+                self._readings.popleft()
             else:
-                self._readings.append(reading)
+                self._readings.rotate(-1)
             if time.monotonic() >= end:
                 return
 

@@ -2,6 +2,7 @@
 
 import torch
 
+from boggers.field.memory import RecallMemory
 from boggers.field.metric import Metric, TurningMetric
 
 
@@ -40,3 +41,12 @@ def test_steps_beyond_k_that_are_trained_feel_less_of_the_past_at_first() -> Non
     assert metric.gain is not None
     assert metric.gain.grad is not None
     assert metric.gain.grad.tolist() == [0, 4]
+
+
+def test_further_steps_begin_half_as_far_each_time() -> None:
+    metric = TurningMetric(4, 2, further=2)
+    force = torch.ones(1, 1, 4)
+    for step, share in enumerate((1.0, 1.0, 0.5, 0.25, 0.125)):
+        torch.testing.assert_close(metric(force, step), share * metric(force, 0))
+    memory = RecallMemory(4, 3, 2, torch.Generator(), further=2)
+    torch.testing.assert_close(2 * memory.depth.sigmoid(), torch.tensor([1.0, 1.0, 0.5, 0.25]))

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from boggers.field.metric import fading
 from boggers.field.unit import unit_rms
 from boggers.field.waves import split_waves
 from boggers.shapes import PerPosition, Stream
@@ -60,24 +61,30 @@ class RecallMemory(Memory):
     in (0, 2) goes down, and E falls by ½ d² ‖r‖². Key and value are patterns of their own, as in a
     bidirectional associative memory (Kosko, 1988) whose key side is held by the field; V starts at
     zero, so an untrained memory recalls nothing. Parameters: K and V (M, D), threshold α (M), depth
-    ρ of every step (zero at the start: d is 1).
+    ρ of every step (at the start d is 1, and ½, ¼, … of further steps).
 
     Args:
         state_dim: D.
         patterns: M.
         steps: how many have a depth of their own; those beyond have the last one's.
         generator: source of the initial keys.
+        further: as many again, which begin shallow.
     """
 
     def __init__(
-        self, state_dim: int, patterns: int, steps: int, generator: torch.Generator
+        self,
+        state_dim: int,
+        patterns: int,
+        steps: int,
+        generator: torch.Generator,
+        further: int = 0,
     ) -> None:
         super().__init__()
         self.key = nn.Parameter(torch.empty(patterns, state_dim))
         self.value = nn.Parameter(torch.zeros(patterns, state_dim))
         self.threshold = nn.Parameter(torch.zeros(patterns))
-        self.depth = nn.Parameter(torch.zeros(steps))
-        self.steps = steps
+        self.depth = nn.Parameter(torch.logit(fading(steps, further) / 2))
+        self.steps = steps + further
         nn.init.normal_(self.key, std=state_dim**-0.5, generator=generator)
 
     def at(self, step: int) -> Well:

@@ -6,6 +6,11 @@ from torch import Tensor, nn
 from boggers.shapes import Stream
 
 
+def fading(steps: int, further: int) -> Tensor:
+    """1 for each of the K steps, then ½, ¼, … for further ones: where what is learned begins."""
+    return 0.5 ** torch.arange(1 - steps, further + 1).clamp_min(0)
+
+
 class Metric(nn.Module):
     """A step is the force itself; those beyond the K learned ones go half as far each time.
 
@@ -26,7 +31,7 @@ class Metric(nn.Module):
         self.learned = steps + further
         self.gain: nn.Parameter | None = None
         if further:
-            self.gain = nn.Parameter(0.5 ** torch.arange(1.0, further + 1))
+            self.gain = nn.Parameter(fading(steps, further)[steps:].clone())
 
     def felt(self, felt: Stream, step: int) -> Stream:
         """What a step takes of what it feels of the past."""
@@ -53,9 +58,9 @@ class TurningMetric(Metric):
     work: f·Δ = h_k η_k ‖f‖² whatever ω is, so a small enough step along Δ lowers the energy like
     plain descent, but what a position becomes is not bound to be a gradient of what it was. Steps
     beyond the learned ones repeat the last, half as far each time, so that however many are taken a
-    state comes to rest. Parameters besides those of `Metric`: ρ (K), zero at the start: η is 1; and
-    ω (K · D/2), one at the start, one step behind another: lists of numbers, no matrix that maps
-    states.
+    state comes to rest. Parameters besides those of `Metric`: ρ (K), at the start η is 1; and ω
+    (K · D/2), one at the start, one step behind another: lists of numbers, no matrix that maps
+    states. Of further steps η and ω are ½, ¼, … at the start.
 
     Source: the splitting of a dissipative flow into a gradient and a circulation (port-Hamiltonian
     systems; van der Schaft & Jeltsema, 2014).
@@ -68,8 +73,9 @@ class TurningMetric(Metric):
 
     def __init__(self, state_dim: int, steps: int, further: int = 0) -> None:
         super().__init__(steps, further)
-        self.pace = nn.Parameter(torch.zeros(self.learned))
-        self.circulation = nn.Parameter(torch.ones(self.learned * (state_dim // 2)))
+        begin = fading(steps, further)
+        self.pace = nn.Parameter(torch.logit(begin / 2))
+        self.circulation = nn.Parameter(begin.repeat_interleave(state_dim // 2))
 
     def rate(self, step: int) -> Tensor:
         """h η of a step, counted from 0; a scalar."""

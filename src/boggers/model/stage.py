@@ -94,7 +94,9 @@ def make_memory(config: StreamConfig, generator: torch.Generator) -> Memory:
         return GatedMemory(width, patterns, generator)
     if config.memory == "rectified":
         return RectifiedMemory(width, patterns, generator)
-    return RecallMemory(width, patterns, config.learned_steps, generator)
+    steps = config.num_dynamics_steps
+    further = config.learned_steps - steps
+    return RecallMemory(width, patterns, steps, generator, further)
 
 
 def make_metric(config: StreamConfig) -> Metric:

@@ -18,7 +18,12 @@ IDS = np.random.default_rng(0).integers(0, 256, 90).astype(np.uint16)
 @pytest.fixture
 def stream() -> Engine:
     config = StreamConfig(
-        state_dim=16, num_stages=2, num_waves=2, num_dynamics_steps=2, memory_patterns=8
+        state_dim=16,
+        num_stages=2,
+        num_waves=2,
+        num_dynamics_steps=2,
+        memory_patterns=8,
+        num_basins=2,
     )
     model = StreamModel(config, 257, torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -25,11 +25,20 @@ SMALL = StreamConfig(
     succession_slots=8,
     recency=True,
 )
+BASINS = 3
+"""Of a model with recall; other memories have one."""
+
 MEMORIES = pytest.mark.parametrize("memory", ["recall", "gated", "rectified", "log-sum-exp"])
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def small(memory: Any, **options: Any) -> StreamConfig:
+    """With several basins where there may be."""
+    basins = BASINS if memory == "recall" and options.get("num_dynamics_steps", 2) else 1
+    return replace(SMALL, memory=memory, num_basins=basins, **options)
 
 
 def lively(config: StreamConfig = SMALL) -> StreamModel:
@@ -64,7 +73,7 @@ def refrain(rows: int = 3, length: int = 21) -> Tensor:
 def test_a_changed_token_changes_no_bit_before_it(
     memory: Any, dtype: torch.dtype, options: dict[str, Any]
 ) -> None:
-    model = lively(replace(SMALL, memory=memory, **options)).to(dtype)
+    model = lively(small(memory, **options)).to(dtype)
     tokens = text()
     with torch.no_grad():
         before = model(tokens, generator=generator()).logits
@@ -93,7 +102,7 @@ def test_a_hostile_token_reaches_no_earlier_position() -> None:
 
 @MEMORIES
 def test_token_by_token_equals_all_at_once(memory: Any) -> None:
-    model, tokens = lively(replace(SMALL, memory=memory)), text(2, 300)
+    model, tokens = lively(small(memory)), text(2, 300)
     with torch.no_grad():
         whole = model(tokens).logits
         _, state = model.prefill(tokens[:, :7])
@@ -104,7 +113,7 @@ def test_token_by_token_equals_all_at_once(memory: Any) -> None:
 
 @MEMORIES
 def test_the_two_ways_differ_by_rounding_alone(memory: Any) -> None:
-    model = lively(replace(SMALL, memory=memory)).double()
+    model = lively(small(memory)).double()
     tokens = refrain(2, 300)
     with torch.no_grad():
         whole = model(tokens).logits
@@ -142,7 +151,7 @@ def test_a_row_does_not_feel_its_companions() -> None:
 @pytest.mark.parametrize("steps", [0, 1, 3])
 def test_every_parameter_learns_from_the_first_steps(memory: Any, steps: int) -> None:
     """The couplings begin silent, so what feeds them learns from the second step on."""
-    config = replace(SMALL, memory=memory, num_dynamics_steps=steps)
+    config = small(memory, num_dynamics_steps=steps)
     model = StreamModel(config, VOCAB, generator())
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     tokens = text(8, 33)
@@ -162,6 +171,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "memory": {"memory": "rectified"},
     "memory_patterns": {"memory_patterns": 11},
     "num_waves": {"memory": "log-sum-exp", "num_waves": 4},
+    "num_basins": {"num_basins": 2},
     "num_stages": {"num_stages": 1},
     "state_dim": {"state_dim": 20},
     "coupling_channels": {"coupling_channels": 10},
@@ -315,7 +325,7 @@ def test_a_state_of_another_model_or_text_is_refused(tmp_path: Path) -> None:
 
 @MEMORIES
 def test_in_descent_no_position_of_any_stage_rises(memory: Any) -> None:
-    model = lively(replace(SMALL, descent=True, num_dynamics_steps=4, memory=memory))
+    model = lively(small(memory, descent=True, num_dynamics_steps=4))
     with torch.no_grad():
         for rest in model(text(8, 64), keep_energy=True).settled:
             assert rest.fall is not None
@@ -332,6 +342,9 @@ def test_in_descent_no_position_of_any_stage_rises(memory: Any) -> None:
         ({"shortest_memory": 9.0, "longest_memory": 8.0}, "--longest-memory"),
         ({"readout_dropout": 1.0}, "--readout-dropout"),
         ({"gradient_steps": 0}, "--gradient-steps"),
+        ({"num_basins": 0}, "--num-basins"),
+        ({"num_basins": 2, "memory": "gated"}, "--memory recall"),
+        ({"num_basins": 2, "num_dynamics_steps": 0}, "--num-dynamics-steps 1 or more"),
         ({"phrase_hashes": 4}, "--phrase-hashes"),
         ({"succession_orders": 0}, "--succession-orders"),
         ({"succession_slots": 0}, "--succession-slots"),

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from boggers.model import text_memory
+from boggers.model.basins import Rests
 from boggers.model.text_memory import Blocks, TextMemory
 
 VOCAB, WIDTH = 11, 8
@@ -38,12 +39,12 @@ def test_the_length_of_blocks_changes_nothing(
         start = memory.start(2, unit.device)
         if not fresh:
             earlier, said, _ = read(5)
-            _, start = memory(earlier, said, start, table, fresh=True)
+            _, start = memory(Rests.in_one(earlier), said, start, table, fresh=True)
         found = []
         for block in (256, 16):
             monkeypatch.setattr(text_memory, "BLOCK", block)
-            logits, _ = memory(unit, tokens, start, table, fresh=fresh)
-            last, _ = memory(unit[:, -1:], tokens, start, table, fresh=fresh)
+            logits, _ = memory(Rests.in_one(unit), tokens, start, table, fresh=fresh)
+            last, _ = memory(Rests.in_one(unit[:, -1:]), tokens, start, table, fresh=fresh)
             torch.testing.assert_close(last, logits[:, -1:], rtol=1e-12, atol=1e-12)
             found.append(logits)
         assert found[0].shape == (2, length, VOCAB)
@@ -64,7 +65,7 @@ def test_a_long_text_costs_no_copies_of_all_logits() -> None:
     memory = made()
     unit, tokens, table = read(4 * text_memory.BLOCK)
     logits, _ = memory(
-        unit.requires_grad_(), tokens, memory.start(2, unit.device), table, fresh=True
+        Rests.in_one(unit.requires_grad_()), tokens, memory.start(2, unit.device), table, fresh=True
     )
     todo, seen = [logits.grad_fn], set()
     while todo:

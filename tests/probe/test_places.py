@@ -194,6 +194,19 @@ def test_a_window_is_the_sum_of_its_patterns(readout: str, fusion: bool) -> None
     assert (found.logits - scaled).abs().max() > 0.05
 
 
+def test_what_other_basins_say_is_told_apart() -> None:
+    model = stream_of("recall", num_basins=3)
+    place = places_in(model, IDS, [50])
+    found = pull(place)
+    with torch.no_grad():
+        reading = model(torch.from_numpy(IDS[:50].astype("int64"))[None])
+    torch.testing.assert_close(found.logits, reading.logits[0, -1], rtol=1e-4, atol=1e-4)
+    whole = found.rest + found.beside + found.suggested + found.by_pattern.sum(dim=0)
+    torch.testing.assert_close(whole, found.logits, rtol=1e-4, atol=1e-4)
+    assert found.beside.std() > 0.01
+    assert pull(places_in(stream_of("recall"), IDS, [50])).beside.abs().max() == 0
+
+
 def test_what_moves_a_state_otherwise_is_not_traced() -> None:
     model = stream_of("gated", breaks=True, break_calm=1e3, break_tense=2e3, break_patience=1)
     with pytest.raises(UserError, match="nothing but the energy"):

@@ -87,7 +87,7 @@ def test_a_bias_needs_a_step_to_act_in() -> None:
 
 def test_it_is_asked_for_over_http(live: Live) -> None:
     def text(**options: Any) -> str:
-        body = {"prompt": "q", "max_tokens": 50, "seed": 1, "ignore_eos": True, **options}
+        body = {"prompt": "q", "max_tokens": 200, "seed": 1, "ignore_eos": True, **options}
         done = live.http.post("/v1/completions", json=body)
         assert done.status_code == 200, done.text
         said: str = done.json()["choices"][0]["text"]
@@ -95,5 +95,5 @@ def test_it_is_asked_for_over_http(live: Live) -> None:
 
     pushed = {"name": "vowels", "towards": ["a", "e", 105, "o", "u"], "strength": 40.0}
     drawn = text(energy_bias=pushed)
-    assert sum(drawn.count(v) for v in "aeiou") > sum(text().count(v) for v in "aeiou") + 5
+    assert sum(drawn.count(v) for v in "aeiou") > sum(text().count(v) for v in "aeiou") + 8
     assert text(energy_bias={"away": "whales in the sea", "strength": 20.0}) != text()

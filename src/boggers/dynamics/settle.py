@@ -157,7 +157,7 @@ def settle(
             begin = before
             if k < slope.metric.learned:
                 begin = proposal = before + couple(before, k)
-            settled = _descend(begin, proposal, here, k)
+            settled = descend(begin, proposal, here, k)
         curves.add(here, proposal, begin, settled)
         # What earlier steps add is a constant to the gradient, the state itself is not.
         state = settled if k >= free else before + (settled - before).detach()
@@ -189,8 +189,8 @@ def settle(
     )
 
 
-def _descend(state: Stream, proposal: Stream, slope: Slope, step: int) -> Stream:
-    """One step downhill in the landscape of the proposal."""
+def descend(state: Stream, proposal: Stream, slope: Slope, step: int) -> Stream:
+    """One step downhill in the landscape of the proposal, counted from 0."""
     move: Stream = slope.metric(slope.force(state, proposal), step)
     if slope.guarded:
         move = _downhill(state, proposal, move, slope)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from boggers.errors import UserError
 from boggers.evals.contest import Contestant
-from boggers.evals.controls import MLP, ScanAlone, Stream, TwoSteps
+from boggers.evals.controls import MLP, ScanAlone, Stream, TwoBasins, TwoHeads, TwoSteps
 from boggers.evals.peers import LSTM, Llama, Mamba
 
 CONTESTANTS = {
@@ -13,8 +13,10 @@ CONTESTANTS = {
     for contestant in (
         Contestant("stream", Stream),
         Contestant("stream-k2", TwoSteps),
+        Contestant("stream-n2", TwoBasins),
         Contestant("stream-k0", ScanAlone),
         Contestant("stream-mlp", MLP),
+        Contestant("stream-mlp2", TwoHeads),
         Contestant("llama", Llama),
         Contestant("lstm", LSTM),
         Contestant("mamba", Mamba),

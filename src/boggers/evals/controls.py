@@ -7,10 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from boggers.dynamics.settle import Slope
 from boggers.evals.contest import Budget
 from boggers.field.memory import Memory
 from boggers.field.metric import Metric
 from boggers.field.unit import unit_rms
+from boggers.model.basins import Rests
 from boggers.model.stage import Stage
 from boggers.model.stream import StreamConfig, StreamModel
 from boggers.shapes import PerPosition
@@ -35,6 +37,9 @@ class Stream(nn.Module):
 
     steps: int | None = None
     """Relaxation steps instead of the default of `StreamConfig`."""
+
+    basins = 1
+    """Basins of the last stage."""
 
     def __init__(self, budget: Budget, generator: torch.Generator) -> None:
         super().__init__()
@@ -65,6 +70,7 @@ class Stream(nn.Module):
             phrase_hashes=PHRASE_HASHES,
             succession_orders=LONGEST_CONTEXT,
             recency=True,
+            num_basins=self.basins,
         )
         if self.steps is not None:
             base = replace(base, num_dynamics_steps=self.steps, random_steps=False)
@@ -81,6 +87,12 @@ class TwoSteps(Stream):
     """The same model of the same size, settling for two steps a stage instead of one."""
 
     steps = 2
+
+
+class TwoBasins(Stream):
+    """The same size again, its last stage with two basins to rest in instead of one."""
+
+    basins = 2
 
 
 class ScanAlone(Stream):
@@ -103,6 +115,45 @@ class MLP(Stream):
             config = self.model.config
             stage.memory = UntiedMap(config.state_dim, config.memory_patterns, generator)
             stage.metric = Metric(1)
+
+
+class TwoHeads(MLP):
+    """The untied network with two outputs, weighed by a gate of its own instead of energies."""
+
+    basins = 2
+
+    def _adapt(self, generator: torch.Generator) -> None:
+        super()._adapt(generator)
+        config = self.model.config
+        self.model.basins = Heads(
+            config.state_dim, config.memory_patterns, config.num_basins, generator
+        )
+
+
+class Heads(nn.Module):
+    """Several outputs of one proposal, π = softmax(G p̂ + b): a mixture of softmaxes.
+
+    Source: Yang et al. (2018), "Breaking the Softmax Bottleneck".
+    """
+
+    def __init__(
+        self, state_dim: int, patterns: int, heads: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(
+            UntiedMap(state_dim, patterns, generator) for _ in range(heads - 1)
+        )
+        self.gate = nn.Parameter(torch.zeros(heads, state_dim))
+        self.tilt = nn.Parameter(torch.zeros(heads))
+
+    def forward(self, settled: States, slope: Slope, proposal: States) -> Rests:
+        """What the last stage put out, and what the other maps make of its proposal."""
+        others = []
+        for each in self.maps:
+            assert isinstance(each, UntiedMap)
+            others.append(proposal + each.force(proposal, proposal))
+        weights = F.linear(unit_rms(proposal), self.gate, self.tilt).log_softmax(dim=-1)
+        return Rests((settled, *others), weights.unbind(dim=-1))
 
 
 class UntiedMap(Memory):

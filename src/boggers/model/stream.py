@@ -19,6 +19,7 @@ from boggers.field.causal import Past
 from boggers.field.memory import Memory
 from boggers.field.phrases import PhraseTable
 from boggers.field.unit import unit_rms
+from boggers.model.basins import Basins, Rests
 from boggers.model.dropout import drop
 from boggers.model.size import ParameterCounts, count_parameters
 from boggers.model.stage import Carried, Stage, settled_by
@@ -38,7 +39,7 @@ class StreamReading:
     """What a stretch of tokens came to.
 
     Attributes:
-        states: (B, T, D), where the positions rest.
+        states: (B, T, D), where the positions rest; in the first of several basins.
         logits: (B, T, V), of the token after each position; or (B, 1, V) or (B, 0, V), if only the
             last position or none was to be read.
         settled: how each stage's positions came to rest, in order; empty with K = 0.
@@ -58,7 +59,9 @@ class StreamModel(nn.Module):
         logits_t = E · s_t / rms(s_t) + m_t at the end
 
     p_t is what the token means after the one before it, where there is a table of phrases; m_t is
-    what the text itself suggests (`TextMemory`), where the model remembers it.
+    what the text itself suggests (`TextMemory`), where the model remembers it. Where a position
+    has several basins to rest in, what they say together takes the place of E · s_t / rms(s_t), see
+    `Basins`.
     All positions of a stretch are computed at once; nothing but the couplings looks back, and
     nothing looks ahead. Reading a text in pieces, each with the state that the piece before left,
     gives the same logits as reading it whole.
@@ -96,6 +99,11 @@ class StreamModel(nn.Module):
         if config.token_bonus is not None:
             self.bonus = TokenBonus(vocab_size)
         self.stages = nn.ModuleList(Stage(config, generator) for _ in range(config.num_stages))
+        self.basins: nn.Module | None = None
+        if config.num_basins > 1:
+            self.basins = Basins(
+                config.state_dim, config.memory_patterns, config.num_basins, generator
+            )
 
     def forward(
         self,
@@ -139,13 +147,17 @@ class StreamModel(nn.Module):
             tolerance=tolerance,
             bias=bias,
         )
+        rests = Rests.in_one(states)
+        if settled:
+            rests = self.rests(states, settled[-1].slope, settled[-1].proposal, generator)
         first = {"all": 0, "last": -1, "none": tokens.shape[1]}[reads]
-        logits, heard = self.read_text(states[:, first:], tokens, past, fresh=state is None)
+        latest = rests.each(lambda rows: rows[:, first:])
+        logits, heard = self.read_text(latest, tokens, past, fresh=state is None)
         return StreamReading(states, logits, settled, StreamState(pasts, heard))
 
     def read_text(
         self,
-        states: Float[Tensor, "B P D"],
+        rests: Rests,
         tokens: Text,
         past: StreamState,
         *,
@@ -154,7 +166,7 @@ class StreamModel(nn.Module):
         """Logits where the last P of these positions rest so, the text's suggestions included.
 
         Args:
-            states: at all T positions, the last or none.
+            rests: of all T positions, the last or none.
             tokens: (B, T), what was read there.
             past: what was before them.
             fresh: nothing was; a shorter way to the same.
@@ -162,11 +174,35 @@ class StreamModel(nn.Module):
         Returns:
             The logits, and what is remembered of the tokens after these.
         """
-        unit = unit_rms(states)
         logits: Tensor
         heard: Heard
-        logits, heard = self.text_memory(unit, tokens, past.heard, self.embedding, fresh=fresh)
+        logits, heard = self.text_memory(
+            rests.unit(), tokens, past.heard, self.embedding, fresh=fresh
+        )
         return logits, heard
+
+    def rests(
+        self,
+        states: Stream,
+        slope: Slope,
+        proposal: Stream,
+        generator: torch.Generator | None = None,
+    ) -> Rests:
+        """All places where positions may rest that have settled so in the last stage.
+
+        Args:
+            states: (B, T, D), where they settled, in the first basin.
+            slope: what moved them last.
+            proposal: (B, T, D), where they last felt their past.
+            generator: noise of dropout in training mode.
+        """
+        if self.basins is None:
+            return Rests.in_one(states)
+        rests: Rests = self.basins(states, slope, proposal)
+        own, *others = rests.states
+        share = self.config.readout_dropout
+        dropped = [drop(other, share, generator, training=self.training) for other in others]
+        return Rests((own, *dropped), rests.chances)
 
     def _taken(self, steps: int | None, generator: torch.Generator | None) -> int:
         """Relaxation steps of a stretch."""

@@ -40,6 +40,10 @@ class StreamConfig:
     num_waves: int = 4
     """Number of waves N, each with a memory of its own; only log-sum-exp cuts the state."""
 
+    num_basins: int = 1
+    """Basins N of the last stage, each with a memory of its own: a position rests in each of them,
+    and what it says is weighted by exp(-E). Only recall has several."""
+
     phrase_rows: int | None = None
     """Rows of a table that adds to each token what its pair with the one before means; None = no
     such table."""
@@ -141,6 +145,7 @@ class StreamConfig:
             ("sequence_length", 2),
             ("memory_patterns", 1),
             ("num_waves", 1),
+            ("num_basins", 1),
             ("phrase_rows", 1),
             ("phrase_width", 1),
             ("phrase_hashes", 1),
@@ -166,6 +171,12 @@ class StreamConfig:
             )
         if self.token_bonus is not None and not self.num_dynamics_steps:
             raise UserError(NOTHING_SETTLES)
+        if self.num_basins > 1 and (self.memory != "recall" or not self.num_dynamics_steps):
+            raise UserError(
+                "--num-basins above 1 needs an energy whose bottom is known, which is --memory "
+                f"recall with --num-dynamics-steps 1 or more; {self.num_basins} basins came with "
+                f"{self.memory} and {self.num_dynamics_steps} steps."
+            )
         if not 0 < self.shortest_memory <= self.longest_memory:
             raise UserError(
                 "--shortest-memory must be above 0 and at most --longest-memory; "

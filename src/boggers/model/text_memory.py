@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from boggers.field.recency import BLOCK, Recency
 from boggers.field.succession import NOTHING, Followers, Succession
+from boggers.model.basins import Rests
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class TextMemory(nn.Module):
 
     def forward(
         self,
-        unit: Float[Tensor, "B P D"],
+        rests: Rests,
         tokens: Int64[Tensor, "B T"],
         before: Heard,
         embedding: Float[Tensor, "V D"],
@@ -85,21 +86,21 @@ class TextMemory(nn.Module):
         """What the states and the text say of the next token, and what is remembered after it.
 
         Args:
-            unit: (B, P, D), the settled states at length √D at the last P of the T positions: all
-                of them, one or none.
+            rests: (B, P, D), where the last P of the T positions rest, at length √D: all of them,
+                one or none. What the text suggests is weighed by the first of several places.
             tokens: (B, T).
             before: what is remembered of what came before them.
             embedding: the table that reads the states.
             fresh: nothing did; a shorter way to the same logits.
         """
-        places = unit.shape[1]
+        places = rests.states[0].shape[1]
         whole = self.recency is not None and places == tokens.shape[1] > 1
         # All is read in the shape of blocks, so that no part of the logits is changed in place:
         # each such change would cost a copy of them all in the backward pass.
         cut = Blocks.of(places) if whole else Blocks(count=1, length=places)
         followers, counts = before.followers, before.counts
-        unit = cut.divide(unit)
-        logits = F.linear(unit, embedding)
+        rests = rests.each(cut.divide)
+        unit, logits = rests.states[0], rests.read(embedding)
         if self.succession is not None:
             latest = before.latest[:, before.latest.shape[1] - self.succession.orders :]
             named, followers = self.succession.recall(tokens, latest, before.followers)

@@ -43,12 +43,13 @@ STRETCHES, LENGTH = 16, 512
 class Pull:
     """What the patterns of the last energy did to one prediction, exactly.
 
-        logits = rest + suggested + Σ_m by_pattern_m
+        logits = rest + beside + suggested + Σ_m by_pattern_m
 
     Attributes:
         by_pattern: (M, V), what each pattern adds to the logits, the state's length held at what
             it came to be.
         rest: (V,), everything else in the state: what the position carried and felt.
+        beside: (V,), what the other basins add to what the state says, where it has several.
         suggested: (V,), what the text's own words add besides the state (see `model.text_memory`),
             their weights held at what they came to be; 0 where nothing is remembered of them.
         logits: (V,).
@@ -57,6 +58,7 @@ class Pull:
 
     by_pattern: Float[Tensor, "M V"]
     rest: Float[Tensor, " V"]
+    beside: Float[Tensor, " V"]
     suggested: Float[Tensor, " V"]
     logits: Float[Tensor, " V"]
     awake: Float[Tensor, " M"]
@@ -213,8 +215,9 @@ def _pull_of_stream(place: StreamPlaces) -> Pull:
     scale = state.square().mean(dim=-1, keepdim=True).add(torch.finfo(state.dtype).eps).rsqrt()
     by_pattern = F.linear(moves * scale, place.model.embedding)[0]
     logits, alone = place.read(state)[0], place.model.read(state)[0, 0]
+    said = place.rests(state).unit().read(place.model.embedding)[0, 0]
     rest = alone - by_pattern.sum(dim=0)
-    return Pull(by_pattern, rest, logits - alone, logits, awake[0])
+    return Pull(by_pattern, rest, said - alone, logits - said, logits, awake[0])
 
 
 def _pull_of_window(place: WindowPlaces) -> Pull:
@@ -245,7 +248,8 @@ def _pull_of_window(place: WindowPlaces) -> Pull:
     by_pattern = _read_parts(model, moves, state)
     logits = place.read(state)[0]
     rest = logits - by_pattern.sum(dim=0)
-    return Pull(by_pattern, rest, torch.zeros_like(logits), logits, answer[0].amax(dim=0))
+    nothing = torch.zeros_like(logits)
+    return Pull(by_pattern, rest, nothing, nothing, logits, answer[0].amax(dim=0))
 
 
 def window_overlaps(memory: PatternMemory, state: State) -> tuple[Tensor, Tensor]:

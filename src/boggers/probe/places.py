@@ -19,6 +19,7 @@ from boggers.field.causal import Past
 from boggers.infer.noise import breaking_noise
 from boggers.infer.score import STRETCH
 from boggers.model.architectures import Model
+from boggers.model.basins import Rests
 from boggers.model.stage import Stage
 from boggers.model.stream import StreamModel, StreamState
 from boggers.model.token import TokenModel
@@ -259,8 +260,12 @@ class StreamPlaces(Places):
         return self.last.energy(state, self.proposal)[:, 0]
 
     def read(self, state: State) -> Logits:
-        logits, _ = self.model.read_text(state, self.tokens[:, None], self.past)
+        logits, _ = self.model.read_text(self.rests(state), self.tokens[:, None], self.past)
         return logits[:, 0]
+
+    def rests(self, state: State) -> Rests:
+        """All places where positions may rest that have settled so in the last stage."""
+        return self.model.rests(state, self.last, self.proposal)
 
     def repeat(self, times: int) -> "StreamPlaces":
         rows = [row for row in range(len(self.tokens)) for _ in range(times)]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from boggers.infer.decoder import window_contexts
 from boggers.infer.noise import breaking_noise
+from boggers.model.basins import Rests
 from boggers.model.stream import StreamModel
 from boggers.model.window import WindowModel
 from boggers.serve.answers import Trace
@@ -109,7 +110,11 @@ def _stream(
     # The last state of a stage is the first of the next.
     path = [paths[0][0][0], *(state[0] for each in paths for state in each[1:])] if paths else []
     steps = torch.stack(path or [reading.states[0]])  # (S, T, D)
-    logits = [model.read_text(state[None], tokens, before)[0][0] for state in steps]
+    # What a state on the way would say if the position rested there.
+    rests = [Rests.in_one(state[None]) for state in steps]
+    if settled:
+        rests[-1] = model.rests(steps[-1][None], settled[-1].slope, settled[-1].proposal)
+    logits = [model.read_text(rest, tokens, before)[0][0] for rest in rests]
     physics = stream_physics(settled, 1)[0]
     return physics, steps, _tops(logits, top), logits[-1].double().log_softmax(dim=-1)
 

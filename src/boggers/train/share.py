@@ -111,7 +111,7 @@ def open_door(model: Model, world: World, config: RunConfig, device: torch.devic
     """The door to a model, on its device, wrapped for the world.
 
     With FSDP the model's parameters are replaced, so this comes before its optimiser. Each stage
-    of a stream is gathered alone, unless the objective uses its weights outside of it.
+    of a stream is gathered alone, unless its weights are used outside of it.
 
     Args:
         model: with the same weights in every process.
@@ -132,11 +132,19 @@ def open_door(model: Model, world: World, config: RunConfig, device: torch.devic
 
     mesh = init_device_mesh(device.type, (world.size,))
     scalars = {p for p in model.parameters() if p.ndim == 0}
-    alone = config.loss.weights.energy == 0.0
-    for stage in getattr(model, "stages", ()) if alone else ():
+    for stage in _closed_stages(model, config):
         fully_shard(stage, mesh=mesh, ignored_params=scalars)
     fully_shard(door, mesh=mesh, ignored_params=scalars)
     return door.to(device)
+
+
+def _closed_stages(model: Model, config: RunConfig) -> list[nn.Module]:
+    """The stages of a stream whose weights nobody uses outside of them."""
+    stages = list(getattr(model, "stages", ()))
+    if config.loss.weights.energy > 0.0:
+        return []
+    # What other basins say is weighed against the energy of the last stage.
+    return stages if getattr(model, "basins", None) is None else stages[:-1]
 
 
 def validated(door: nn.Module, world: World, validate: Callable[[Model], T]) -> T:

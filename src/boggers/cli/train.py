@@ -140,9 +140,10 @@ def _shape(model: ModelConfig) -> str:
             f"T={model.sequence_length}, D={model.state_dim}, {model.num_waves} waves, "
             f"{model.kind} drift"
         )
+    basins = f", {model.num_basins} basins" if model.num_basins > 1 else ""
     return (
         f"T={model.sequence_length}, D={model.state_dim}, {model.num_stages} stages, "
-        f"{model.memory} memory of {model.memory_patterns}"
+        f"{model.memory} memory of {model.memory_patterns}{basins}"
     )
 
 

@@ -115,7 +115,7 @@ class _LogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *parts: Tensor) -> Tensor:
         ctx.save_for_backward(*parts)
-        return functools.reduce(torch.logaddexp, parts)
+        return functools.reduce(_add_exp, parts)
 
     @staticmethod
     def backward(ctx: Any, *above: Tensor) -> tuple[Tensor, ...]:
@@ -126,3 +126,15 @@ class _LogSumExp(torch.autograd.Function):
             return gradient - second, second
         whole = functools.reduce(torch.logaddexp, parts)
         return tuple(gradient * torch.exp(part - whole) for part in parts)
+
+
+def _add_exp(first: Tensor, second: Tensor) -> Tensor:
+    """log(e^x + e^y), entry by entry.
+
+    On a processor `torch.logaddexp` rounds the last entries of a tensor otherwise than those before
+    them, and what a text says would depend on the row that it is in; exp and log1p do not.
+    """
+    if first.device.type != "cpu":
+        return torch.logaddexp(first, second)
+    apart = (first - second).abs_().neg_().exp_().log1p_()
+    return apart.add_(torch.maximum(first, second))

@@ -2,7 +2,8 @@
 
 Matrix products of a few rows are computed otherwise than those of many, and the last bits of
 their results differ. Batches are therefore filled up to multiples of eight rows: on a processor
-the result of a row is then the same bits whatever company it is in.
+the result of a row is then the same bits whatever company it is in, as long as rows begin at whole
+vectors of 16 bytes, that is with a state of 4, 8, 12 … numbers.
 """
 
 from collections.abc import Sequence

@@ -22,7 +22,10 @@ import torch
 import tyro
 
 from boggers.data.windows import Batch
+from boggers.field.bonus import BonusForm
 from boggers.graph.living import LivingGraph
+from boggers.model.architectures import Model
+from boggers.model.stream import StreamConfig, StreamModel
 from boggers.model.window import WindowConfig, WindowModel
 from boggers.train.graph_config import GraphConfig
 from boggers.train.loss_config import LossConfig
@@ -44,10 +47,11 @@ class Options:
     """Sizes of the graphs."""
     vocabularies: tuple[int, ...] = (8_192, 50_257)
     """Sizes of the vocabulary."""
+    architecture: Literal["window", "stream"] = "window"
+    """A window model of 64 windows a step, or a stream of 8 x 256 tokens; both as they are by
+    default."""
     readout: Literal["tied", "flat"] = "tied"
-    """How the model reads; flat is the original's, and dearer."""
-    batch: int = 64
-    """Windows of a step."""
+    """How a window model reads; flat is the original's, and dearer."""
     rounds: int = 15
     """How often everything is timed."""
     in_a_row: int = 5
@@ -117,7 +121,7 @@ def steps(options: Options, vocabulary: int) -> None:
             on.append(mean(timed(coupled, options.in_a_row, options.clock)))
     ratios = [b / a for a, b in zip(off, on, strict=True)]
     print(
-        f"\nV = {vocabulary:,}, {options.readout} readout, {options.batch} windows: "
+        f"\nV = {vocabulary:,}, {options.architecture}, {options.readout} readout: "
         f"{1e3 * median(off):.1f} ms a step off, {1e3 * median(on):.1f} ms on; "
         f"ratio of medians {median(on) / median(off):.4f}, of fastest {min(on) / min(off):.4f}, "
         f"median of ratios {median(ratios):.4f}"
@@ -127,15 +131,20 @@ def steps(options: Options, vocabulary: int) -> None:
 def training_step(
     options: Options, vocabulary: int, graph: tuple[GraphConfig, Path] | None
 ) -> Callable[[], object]:
-    """A whole step of the window model, with everything that the loop does for a graph."""
-    config = WindowConfig(
-        readout=options.readout, token_bonus=None if graph is None else "hold", window_size=8
-    )
-    model = WindowModel(config, vocabulary, torch.Generator().manual_seed(0)).train()
-    optimizer = make_optimizer(model, OptimConfig())
+    """A whole step, with everything that the loop does for a graph."""
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(vocabulary, (options.batch, 9), generator=generator)
-    batch = Batch(ids[:, :-1].contiguous(), ids[:, -1].contiguous())
+    bonus: BonusForm | None = None if graph is None else "hold"
+    model: Model
+    if options.architecture == "stream":
+        model = StreamModel(StreamConfig(token_bonus=bonus), vocabulary, generator).train()
+        ids = torch.randint(vocabulary, (8, 257), generator=generator)
+        batch = Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
+    else:
+        config = WindowConfig(readout=options.readout, token_bonus=bonus, window_size=8)
+        model = WindowModel(config, vocabulary, generator).train()
+        ids = torch.randint(vocabulary, (64, 9), generator=generator)
+        batch = Batch(ids[:, :-1].contiguous(), ids[:, -1].contiguous())
+    optimizer = make_optimizer(model, OptimConfig())
     coupling = None
     if graph is not None:
         coupling = GraphCoupling(graph[0], model, Run(graph[1]), torch.device("cpu"))

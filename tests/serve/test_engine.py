@@ -229,16 +229,6 @@ def test_clients_take_turns(mind: Mind) -> None:
     engine.close()
 
 
-def test_draining_finishes_what_there_is_and_takes_no_more(mind: Mind) -> None:
-    engine = ServingEngine(Limits(max_batch=2, max_choices=1), Metrics())
-    pending = [Pending(engine, job(mind, max_tokens=20)) for _ in range(5)]
-    assert engine.drain(30)
-    assert [one.answer().ended[0].written for one in pending] == [20] * 5
-    with pytest.raises(EngineClosedError):
-        engine.submit([job(mind)], lambda _: None)
-    engine.close()
-
-
 def test_closing_tells_whoever_still_waits(mind: Mind) -> None:
     engine = ServingEngine(Limits(max_batch=1, max_choices=1), Metrics())
     pending = [Pending(engine, job(mind, max_tokens=1_000_000)) for _ in range(3)]
@@ -248,6 +238,8 @@ def test_closing_tells_whoever_still_waits(mind: Mind) -> None:
         answer = one.answer()
         assert answer.failed is not None
         assert answer.failed.kind == "closed"
+    with pytest.raises(EngineClosedError):
+        engine.submit([job(mind)], lambda _: None)
 
 
 def test_numbers_that_are_not_finite_fail_one_text_only(ask: Ask, submit: Submit) -> None:

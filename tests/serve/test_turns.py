@@ -30,12 +30,6 @@ class Halting(Metrics):
         assert self.may_go_on.wait(30)
 
 
-class HaltingAfterPrompts(Halting):
-    def on_prompt(self, tokens: int, cached: int, seconds: float) -> None:
-        super().on_prompt(tokens, cached, seconds)
-        self.halt()
-
-
 class HaltingWhileReading(Halting):
     def on_sizes(self, running: int, reading: int, waiting: int, cache_bytes: int) -> None:
         super().on_sizes(running, reading, waiting, cache_bytes)
@@ -46,19 +40,6 @@ class HaltingWhileReading(Halting):
 class Defective(Metrics):
     def on_prompt(self, tokens: int, cached: int, seconds: float) -> None:
         raise ZeroDivisionError
-
-
-def test_draining_waits_for_a_prompt_that_is_being_read(mind: Mind) -> None:
-    observer = HaltingAfterPrompts()
-    engine = ServingEngine(Limits(), observer)
-    pending = Pending(engine, job(mind, max_tokens=4))
-    assert observer.reached.wait(30)
-    assert not engine.drain(0.1)
-    observer.may_go_on.set()
-    assert engine.drain(30)
-    assert not pending.silent
-    assert pending.answer().ended[0].written == 4
-    engine.close()
 
 
 def test_what_is_being_read_takes_its_room(mind: Mind, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,5 +78,4 @@ def test_a_defect_at_the_beginning_of_a_job_is_told(mind: Mind) -> None:
     answer = Pending(engine, nothing_settles_like_that).answer()
     assert answer.failed is not None
     assert answer.failed.kind == "closed"
-    assert engine.drain(30)
     engine.close()

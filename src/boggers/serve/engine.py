@@ -45,8 +45,6 @@ class ServingEngine:
         self._taken = 0
         self._retired: set[str] = set()
         self._closing = False
-        self._draining = False
-        self._resting = False
         self._thread = threading.Thread(target=self._run, name="boggers-engine", daemon=True)
         self._thread.start()
 
@@ -75,7 +73,7 @@ class ServingEngine:
         now = time.monotonic()
         tickets = [Ticket(job, deliver, now) for job in jobs]
         with self._wake:
-            if self._closing or self._draining or not self._thread.is_alive():
+            if self._closing or not self._thread.is_alive():
                 raise EngineClosedError
             # What can begin at once does not wait.
             free = max(0, self.limits.max_batch - self._taken)
@@ -85,12 +83,6 @@ class ServingEngine:
                 self._queue.put(ticket)
             self._wake.notify_all()
         return tickets
-
-    def drain(self, seconds: float) -> bool:
-        """Take no more jobs and finish those there are; whether all are finished in that time."""
-        with self._wake:
-            self._draining = True
-            return self._wake.wait_for(lambda: self._resting and not self._queue, seconds)
 
     def retire(self, fingerprint: str) -> None:
         """No new job will be of this checkpoint: let its memory go when its last text is done."""
@@ -119,10 +111,7 @@ class ServingEngine:
         """Sleep until there is something to do; False when the engine is closed."""
         with self._wake:
             while not (self._closing or self._retired or self._queue or self._turns.busy):
-                self._resting = True
-                self._wake.notify_all()
                 self._wake.wait()
-            self._resting = False
             return not self._closing
 
     def _turn(self) -> None:
@@ -162,6 +151,3 @@ class ServingEngine:
             self._closing = True
             waiting = self._queue.drop_if(lambda _: True)
         self._turns.end(waiting)
-        with self._wake:
-            self._resting = True
-            self._wake.notify_all()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from boggers.serve.apart import apart
 from boggers.serve.flock import Place
 
 CHUNK = 128
@@ -51,7 +52,7 @@ class PrefixCache:
         cost = nbytes + 2_000
         if name in self._entries or cost > self.max_bytes:
             return
-        self._entries[name] = Entry(place, cost)
+        self._entries[name] = Entry(apart(place), cost)
         self.nbytes += cost
         while self.nbytes > self.max_bytes:
             _, gone = self._entries.popitem(last=False)

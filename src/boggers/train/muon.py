@@ -1,11 +1,16 @@
 """Muon that is quick on every processor and can refuse a step without asking the host."""
 
 from collections import defaultdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor, Placement, Replicate, Shard
+
+from boggers.train.light import Light
+from boggers.train.spread import is_spread
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor, Placement
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic iteration; chosen for the steepest slope at zero (Jordan et al., 2024)."""
@@ -14,7 +19,7 @@ ITERATIONS = 5
 TINY = 1e-7
 
 
-class Muon(torch.optim.Muon):
+class Muon(Light, torch.optim.Muon):
     """torch's Muon with all matrices of one shape moved together, on a processor in float32.
 
         B ← μ B + (1 - μ) G        W ← (1 - η λ) W - η √max(1, rows/columns) · UVᵀ
@@ -69,13 +74,15 @@ class Muon(torch.optim.Muon):
 
 def _here(tensor: Tensor) -> Tensor:
     """The rows of a matrix that this process has; they share its memory."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if is_spread(tensor) else tensor
 
 
 def _gathered(parts: Tensor, like: Tensor) -> Tensor:
     """Whole matrices (N, rows, columns) from the parts of all processes, spread as `like` is."""
-    if not isinstance(like, DTensor):
+    if not is_spread(like):
         return parts
+    from torch.distributed.tensor import DTensor
+
     size = torch.Size((len(parts), *like.shape))
     stride = (like.shape.numel(), like.shape[1], 1)
     placed = _of_each(like)
@@ -86,15 +93,19 @@ def _gathered(parts: Tensor, like: Tensor) -> Tensor:
 
 def _own(whole: Tensor, like: Tensor) -> Tensor:
     """The part of whole matrices that this process has."""
-    if not isinstance(like, DTensor):
+    if not is_spread(like):
         return whole
+    from torch.distributed.tensor import DTensor, Replicate
+
     everywhere = [Replicate()] * like.device_mesh.ndim
     copies = DTensor.from_local(whole.contiguous(), like.device_mesh, everywhere)
     return copies.redistribute(placements=_of_each(like)).to_local()
 
 
-def _of_each(like: DTensor) -> list[Placement]:
+def _of_each(like: "DTensor") -> "list[Placement]":
     """How many matrices in one tensor lie where `like` lies alone."""
+    from torch.distributed.tensor import Shard
+
     return [Shard(p.dim + 1) if isinstance(p, Shard) else p for p in like.placements]
 
 

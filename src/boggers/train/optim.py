@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from boggers.errors import UserError
+from boggers.train.light import AdamW
 from boggers.train.muon import Muon
+from boggers.train.spread import is_spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +138,7 @@ class Optimizer:
         state: the moments of every weight, whichever of the two moves it.
     """
 
-    def __init__(self, adamw: torch.optim.AdamW, muon: Muon | None = None) -> None:
+    def __init__(self, adamw: AdamW, muon: Muon | None = None) -> None:
         self.adamw = adamw
         self.muon = muon
         self.param_groups: list[dict[str, Any]] = list(adamw.param_groups)
@@ -199,7 +200,7 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> Optimizer:
         {"params": free, "weight_decay": 0.0, "scale": 1.0},
         {"params": scalars, "weight_decay": 0.0, "scale": 1.0},
     ]
-    adamw = torch.optim.AdamW(
+    adamw = AdamW(
         [group for group in groups if group["params"]],
         lr=config.lr,
         betas=config.betas,
@@ -252,14 +253,14 @@ def total_norm(groups: Sequence[Sequence[Tensor]]) -> Tensor:
     norms = []
     for group in groups:
         norm = torch.nn.utils.get_total_norm([p.grad for p in group if p.grad is not None])
-        norms.append(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+        norms.append(norm.full_tensor() if is_spread(norm) else norm)
     return norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
 
 
 def _by_kind(parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """The parameters spread over processes, and the others."""
-    spread: list[Tensor] = [p for p in parameters if isinstance(p, DTensor)]
-    return spread, [p for p in parameters if not isinstance(p, DTensor)]
+    spread: list[Tensor] = [p for p in parameters if is_spread(p)]
+    return spread, [p for p in parameters if not is_spread(p)]
 
 
 def _shape(config: OptimConfig, step: int, total: int) -> float:

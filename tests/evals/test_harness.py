@@ -125,10 +125,53 @@ def test_the_harness_own_models_stay_known() -> None:
     assert done.stdout == "True\n"
 
 
+def introduced(folder: Path) -> str:
+    """What a Python does at its start in an environment to which boggers has been introduced."""
+    command = [sys.executable, "-m", "boggers.evals.introduce", "--folder", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "lm_eval --model boggers" in done.stdout
+    return f"import site; site.addsitedir({str(folder)!r}); "
+
+
+def test_the_harness_itself_knows_a_run_where_it_was_introduced(tmp_path: Path) -> None:
+    start = introduced(tmp_path)
+    code = (
+        "import sys; assert 'torch' not in sys.modules and 'lm_eval' not in sys.modules; "
+        "from lm_eval.api.registry import get_model; from lm_eval.models import MODEL_MAPPING; "
+        "assert 'boggers.model' not in sys.modules; "
+        "print(get_model('boggers').__module__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", start + code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "boggers.evals.harness\n"
+    undo = ["-m", "boggers.evals.introduce", "--folder", str(tmp_path), "--undo"]
+    subprocess.run([sys.executable, *undo], check=True, capture_output=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_environment_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    command = ["-m", "boggers.evals.introduce", "--folder", str(tmp_path / "nowhere" / "at all")]
+    (tmp_path / "nowhere").write_text("a file")
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("boggers: ")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.slow
-def test_its_command_line_runs_a_task(stream_run: Path, tasks: Path) -> None:
-    """The command of docs/evaluation.md, on local data."""
-    command = ["-m", "boggers.evals.harness", "--model", "boggers", "--tasks", "local_text"]
+@pytest.mark.parametrize("bare", [False, True])
+def test_its_command_line_runs_a_task(
+    stream_run: Path, tasks: Path, tmp_path: Path, bare: bool
+) -> None:
+    """The commands of docs/evaluation.md, on local data."""
+    command = ["-m", "boggers.evals.harness"]
+    if bare:
+        folder = tmp_path / "packages"
+        folder.mkdir()
+        start = introduced(folder) + "from lm_eval.__main__ import cli_evaluate; cli_evaluate()"
+        command = ["-c", start]
+    command += ["--model", "boggers", "--tasks", "local_text", "--device", "cpu"]
     command += ["--model_args", f"run={stream_run}", "--include_path", str(tasks)]
     command += ["--output_path", str(tasks / "found")]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True)

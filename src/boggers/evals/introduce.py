@@ -34,10 +34,10 @@ def main() -> int:
     try:
         if options.undo:
             file.unlink(missing_ok=True)
-            print(f"{file} is gone.")
+            sys.stdout.write(f"{file} is gone.\n")
         else:
             write_bytes(file, LINE.encode())
-            print(f"{file} is written: lm_eval --model boggers --model_args run=RUN works now.")
+            sys.stdout.write(f"{file} is written: lm_eval --model boggers works now.\n")
     except (OSError, UserError) as error:
         sys.stderr.write(f"boggers: {error}\n")
         return 2

@@ -1,10 +1,12 @@
 """One story from an empty folder to text and pictures, told by commands alone."""
 
 import io
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,26 @@ def test_train_and_resume(boggers: Boggers, capsys: pytest.CaptureFixture[str]) 
     assert main([*TINY, "--max-steps", "9", "--out", "run", "--resume", "auto"]) == 0
     assert "continued at step 6" in capsys.readouterr().out
     assert read_json(Path("run/eval.json"))["steps"] == 9
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_after_the_last_step_leaves_a_trained_run(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    code: int,
+) -> None:
+    def evaluate(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(60)
+
+    monkeypatch.setattr("boggers.cli.train.evaluate", evaluate)
+    assert main([*TINY, "--out", "run"]) == code
+    assert "training is done and saved in run. Measure it with: boggers eval run" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    assert not Path("run/samples").exists()
+    assert main(["eval", "run", "--quick", "--device", "cpu"]) == 0
 
 
 def test_generate_repeats_itself_only_under_the_same_seed(

@@ -35,6 +35,23 @@ def test_the_second_one_acts_as_usual() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_attempt_is_given_up(number: signal.Signals) -> None:
+    finished: list[bool] = []
+
+    def work() -> bool:
+        os.kill(os.getpid(), number)
+        finished.append(True)
+        return True
+
+    with Interruption() as interruption:
+        assert interruption.attempt(lambda: 3) == 3
+        assert interruption.attempt(work) is None
+        assert interruption.number == number
+        assert interruption.attempt(lambda: 3) is None
+    assert not finished
+
+
 def test_outside_the_main_thread_it_does_nothing() -> None:
     asked: list[bool] = []
 

@@ -248,7 +248,7 @@ class TestSettings:
         prepared = prepare(make_config(max_steps=8, eval_every=2, keep_checkpoints=1))
         values = iter([3.0, 1.0, 2.0, 2.5])
 
-        def validate(_: object) -> Validation:
+        def validate(*_: object) -> Validation:
             return Validation(ce=next(values), bits_per_byte=0.0, tokens=1)
 
         listener = Listener()
@@ -273,7 +273,7 @@ def test_dropping_validation_leaves_its_columns_empty(make_config: MakeConfig) -
 
 
 def test_the_speed_leaves_out_measuring_and_the_time_does_not(make_config: MakeConfig) -> None:
-    def validate(_: object) -> Validation:
+    def validate(*_: object) -> Validation:
         time.sleep(0.4)
         return Validation(ce=1.0, bits_per_byte=1.0, tokens=1)
 

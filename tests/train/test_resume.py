@@ -5,16 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from boggers.model.architectures import Model
 from boggers.train.learner import step_seed
 from boggers.train.loop import fit
 from boggers.train.metrics import TIMING_COLUMNS, read_metrics
-from boggers.train.observers import EpochEvent, EvalEvent, FitResult, StepEvent
+from boggers.train.observers import EpochEvent, EvalEvent, FitResult, StepEvent, Validation
 from boggers.train.prepare import Prepared, prepare
 from boggers.train.run import RunConfig
 
@@ -147,6 +149,43 @@ def test_an_interrupted_run_saves_and_continues_bit_for_bit(
     resumed = run(make_config(resume="auto", **SETTINGS))
     assert not resumed[1].interrupted
     assert_same_run(resumed, undisturbed)
+
+
+@pytest.mark.parametrize("step", [10, 2 * STEPS_PER_EPOCH], ids=["on the way", "at the end"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_measurement_is_given_up_and_made_up_for(
+    make_config: MakeConfig,
+    undisturbed: tuple[Prepared, FitResult],
+    number: signal.Signals,
+    step: int,
+) -> None:
+    prepared = prepare(make_config(**SETTINGS))
+    measured: list[int] = []
+
+    def validate(model: Model, told: Callable[[int, int], None]) -> Validation:
+        assert prepared.validate is not None
+        if len(measured) == (step - 1) // 5:  # it is measured after every fifth step
+            os.kill(os.getpid(), number)
+            time.sleep(60)
+        found = prepared.validate(model, told)
+        measured.append(found.tokens)
+        return found
+
+    began = time.monotonic()
+    result = fit(prepared, validate=validate)
+    assert time.monotonic() - began < 50
+    assert (result.interrupted, result.step, result.signal) == (True, step, number)
+    assert result.checkpoint == prepared.run.checkpoints / f"step-{step:07d}"
+    assert not any(row["val_ce"] for row in table(prepared) if int(row["step"]) == step)
+
+    for _ in range(2):  # the second finds nothing left to do but for the last measurement
+        resumed = run(make_config(resume="auto", **SETTINGS))
+        assert not resumed[1].interrupted
+        assert resumed[1].best_ce == undisturbed[1].best_ce
+        assert table(resumed[0]) == table(undisturbed[0])
+        assert all(torch.equal(bits(resumed[0])[n], v) for n, v in bits(undisturbed[0]).items())
+    if step < result.total_steps:
+        assert_same_run(resumed, undisturbed)
 
 
 def test_resuming_twice_is_no_different(

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.progress import Progress
 
 from boggers.cli.parse import parse
+from boggers.cli.progress import measurement
 from boggers.cli.relaxing import Relaxing
 from boggers.errors import UserError
 from boggers.evals.generation import SAMPLES
@@ -131,13 +131,7 @@ def run(argv: list[str]) -> int:
 
 def _measured(options: EvalOptions) -> Report:
     """The report, with a bar that says what is being done."""
-    console = Console(file=sys.stderr, highlight=False)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-
-        def told(what: str, done: int | None, total: int | None) -> None:
-            bar.update(task, description=what, completed=done or 0, total=total)
-
+    with measurement(Console(file=sys.stderr, highlight=False)) as told:
         return evaluate(
             options.run,
             corpus=options.corpus,

@@ -1,5 +1,8 @@
 """How a person watches training: a bar on a terminal, sparse plain lines anywhere else."""
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -22,6 +25,7 @@ class TrainingProgress:
         self._console = console
         self._loss: float | None = None
         self._told_at = 0.0
+        self._measuring_since = self._measured_at = time.monotonic()
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("step"),
@@ -64,6 +68,17 @@ class TrainingProgress:
                 highlight=False,
             )
 
+    def measuring(self, done: int, total: int) -> None:
+        """Tell how far a measurement of the held-out text is, in tokens; 0 where it begins."""
+        now = time.monotonic()
+        if done == 0:
+            self._measuring_since = self._measured_at = now
+        if self._console.is_terminal:
+            self._bar.update(self._task, description=self._share(done, total, now))
+        elif done < total and now - self._measured_at >= SECONDS_BETWEEN_LINES:
+            self._measured_at = now
+            self._console.print(self._share(done, total, now), highlight=False)
+
     def on_eval(self, event: EvalEvent) -> None:
         """Tell what the held-out text says."""
         measured = event.validation
@@ -90,6 +105,12 @@ class TrainingProgress:
         for note in result.notes:
             self._console.print(note, markup=False)
 
+    def _share(self, done: int, total: int, now: float) -> str:
+        told = f"measuring {done:,} of {total:,} held-out tokens"
+        if done == 0:
+            return told
+        return f"{told} · {duration((now - self._measuring_since) * (total / done - 1))} left"
+
     def _described(self, event: StepEvent) -> str:
         parts = [f"epoch {event.epoch}"]
         if self._loss is not None:
@@ -99,6 +120,22 @@ class TrainingProgress:
         if event.seconds_left is not None:
             parts.append(f"{duration(event.seconds_left)} left")
         return " · ".join(parts)
+
+
+@contextmanager
+def measurement(console: Console) -> Iterator[Callable[[str, int | None, int | None], None]]:
+    """A bar that says what of a measurement is being done, and hears it by what it yields.
+
+    Args:
+        console: where it is shown; nothing is where that is no terminal.
+    """
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def told(what: str, done: int | None, total: int | None) -> None:
+            bar.update(task, description=what, completed=done or 0, total=total)
+
+        yield told
 
 
 def duration(seconds: float) -> str:

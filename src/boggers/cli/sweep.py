@@ -73,7 +73,7 @@ def run(argv: list[str]) -> int:
 def _trained(config: RunConfig, console: Console) -> Report:
     prepared = prepare(config)
     with TrainingProgress(console, prepared.progress.step) as progress:
-        result = fit(prepared, [progress], prepared.validate)
+        result = fit(prepared, [progress], prepared.validate, told=progress.measuring)
     if result.interrupted:
         raise KeyboardInterrupt
     return evaluate(prepared.run.folder, device=str(prepared.device), full=False)

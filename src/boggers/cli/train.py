@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from boggers.cli.configuration import read_configuration
-from boggers.cli.progress import TrainingProgress
+from boggers.cli.progress import TrainingProgress, measurement
 from boggers.cli.quick import quick_test
 from boggers.data.corpus import documents
 from boggers.evals.render import render
@@ -24,10 +24,11 @@ from boggers.model.window import WindowConfig
 from boggers.parallel import World, join, leave, watched
 from boggers.text.folding import folding_report
 from boggers.text.gpt2 import GPT2Tokenizer
+from boggers.train.interruption import Interruption
 from boggers.train.loop import fit
 from boggers.train.observers import FitResult
 from boggers.train.prepare import Prepared, prepare
-from boggers.train.records import make_records
+from boggers.train.records import Records, make_records
 from boggers.train.run import RunConfig
 from boggers.train.summary import baseline_block, evaluation_json
 from boggers.train.tables import Cell
@@ -53,14 +54,15 @@ def run(argv: list[str]) -> int:
     prepared = _prepare(world.told(lambda: config), console, world)
     for line in start_report(prepared):
         console.print(line, markup=False)
-    folder, judged = prepared.run.folder, bool(prepared.split.held_out)
+    folder = prepared.run.folder
     with TrainingProgress(console, prepared.progress.step) as progress:
         records = make_records(prepared, lambda line: console.print(line, markup=False))
         result = fit(
             prepared,
             [progress, *records.observers],
-            prepared.validate if judged else None,
+            prepared.validate,
             records.recorders,
+            progress.measuring,
         )
     leave(world)
     if result.interrupted:
@@ -70,11 +72,31 @@ def run(argv: list[str]) -> int:
             else f"Continue with the same command and --out {folder} --resume auto",
             markup=False,
         )
-        return INTERRUPTED if result.signal == signal.SIGINT else 0
+        return _code(result.signal)
     if not world.is_first:
         return 0
-    if judged:
-        report = evaluate(folder, device=str(prepared.device), full=False)
+    with Interruption() as interruption:
+        ended = interruption.attempt(lambda: _close(prepared, result, records, console))
+    if ended is None:
+        console.print(
+            f"Ended by a signal; training is done and saved in {folder}. Measure it with: "
+            f"boggers eval {folder}",
+            markup=False,
+        )
+    return _code(interruption.number)
+
+
+def _code(number: int | None) -> int:
+    """The exit code after a signal, or after none."""
+    return INTERRUPTED if number == signal.SIGINT else 0
+
+
+def _close(prepared: Prepared, result: FitResult, records: Records, console: Console) -> bool:
+    """Measure, sample and draw what training has come to; true once all of it is done."""
+    folder = prepared.run.folder
+    if prepared.split.held_out:
+        with measurement(console) as told:
+            report = evaluate(folder, device=str(prepared.device), full=False, told=told)
         console.print(f"\nHeld-out text:\n{render(report)}", markup=False)
     samples = write_samples(prepared, console)
     write_summary(prepared, result, records.epochs.last, samples)
@@ -84,7 +106,7 @@ def run(argv: list[str]) -> int:
         if (folder / name).exists():
             console.print(f"  {name:<13}{meaning}", markup=False)
     console.print(f'Go on with: boggers generate {folder} --prompt "…"', markup=False)
-    return 0
+    return True
 
 
 _CONTENTS = (

@@ -101,6 +101,18 @@ class Progress:
     random_state: str = ""
     """SHA-256 of the random generator's state after the last step."""
 
+    lr: float = 0.0
+    """The learning rate that the last step was taken with."""
+
+    owes: bool = False
+    """Whether a signal came before the held-out text, whose turn it was after the last step, had
+    been measured; then that is what comes next."""
+
+    @property
+    def recorded(self) -> int:
+        """The last step of which all was recorded."""
+        return self.step - 1 if self.owes else self.step
+
 
 def save(
     checkpoints: Path,

@@ -63,7 +63,7 @@ class EpochRecords:
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
-        record, at = prepared.config.record, prepared.progress.step or None
+        record, at = prepared.config.record, prepared.progress.recorded or None
         self.epochs = self._table(record.epoch_metrics_csv, EPOCH_COLUMNS, at)
         self.fast = self._table(record.metrics_fast_csv, FAST_COLUMNS, at)
         self.steps = self._table(record.attractor_steps_metrics_csv, STEPS_COLUMNS, None)
@@ -141,17 +141,21 @@ class EpochRecords:
         }
         if not self.prepared.split.held_out or self.epochs is None:
             return row
-        return row | self._held_out(event)
+        was_training = self.prepared.model.training
+        self.prepared.model.eval()
+        # A run that is to end does not wait for it; the cells stay empty.
+        held_out = event.attempt(lambda: self._held_out(event)) or {}
+        self.prepared.model.train(was_training)
+        return row | held_out
 
     def _held_out(self, event: EpochEvent) -> dict[str, Cell]:
         """What the held-out text says, plainly and in the original's ways."""
         prepared, model = self.prepared, self.prepared.model
-        held, was_training = prepared.split.held_out, self.prepared.model.training
-        model.eval()
+        held = prepared.split.held_out
         known = self.measured
         validation = known.validation if known is not None and known.step == event.step else None
         if validation is None and prepared.validate is not None:
-            validation = prepared.validate(model)
+            validation = prepared.validate(model, lambda done, total: None)
         row: dict[str, Cell] = {}
         if validation is not None:
             row["val_ce_plain"] = validation.ce
@@ -161,7 +165,6 @@ class EpochRecords:
             place = prepared.corpus.ids, held.start, held.stop
             row["val_ce"] = shaped_cross_entropy(model, *place)
             row["val_traj_contrast"] = held_out_contrast(prepared)
-        model.train(was_training)
         return row
 
     def _energy_row(self, event: EpochEvent) -> dict[str, Cell]:

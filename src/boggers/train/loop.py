@@ -11,6 +11,8 @@ from contextlib import nullcontext
 
 from boggers.data.windows import Batch
 from boggers.errors import UserError
+from boggers.infer.score import Progress as Told
+from boggers.model.architectures import Model
 from boggers.parallel import Agreement, watched
 from boggers.train.averages import Averages, Measured
 from boggers.train.clock import Clock
@@ -38,29 +40,33 @@ def fit(
     observers: Sequence[Observer] = (),
     validate: Validate | None = None,
     recorders: Sequence[Recorder] = (),
+    told: Told | None = None,
 ) -> FitResult:
     """Train until the last step or a signal, leaving a checkpoint either way.
+
+    A signal waits for the step under way, and for nothing else: a measurement of the held-out text
+    is given up, and made up for before anything else when the run goes on.
 
     Args:
         prepared: everything built from the configuration, at its step.
         observers: told of every step, measurement and epoch.
         validate: measures the held-out text; None leaves it unmeasured.
         recorders: look into every batch.
+        told: hears how many held-out tokens have been measured, and of how many.
 
     Raises:
         UserError: too many steps in a row were not finite, or nothing could be written; the
             checkpoints saved before are intact.
     """
-    training = _Training(prepared, observers, validate, recorders)
+    interruption = Interruption()
+    training = _Training(prepared, observers, validate, recorders, interruption, told)
     agreement = Agreement(prepared.world)
-    with Interruption() as interruption, watched(prepared.world):
-        while training.step < prepared.total_steps and not agreement(interruption.requested):
+    with interruption, watched(prepared.world):
+        while training.unfinished and not agreement(interruption.requested):
             training.advance()
         training.save()
         training.writer.finish()
-    result = training.result(
-        interrupted=training.step < prepared.total_steps, signal=interruption.number
-    )
+    result = training.result(interrupted=training.unfinished, signal=interruption.number)
     for observer in observers:
         observer.on_end(result)
     return result
@@ -75,8 +81,12 @@ class _Training:
         observers: Sequence[Observer],
         validate: Validate | None,
         recorders: Sequence[Recorder] = (),
+        interruption: Interruption | None = None,
+        told: Told | None = None,
     ) -> None:
         self.prepared = prepared
+        self.interruption = interruption or Interruption()
+        self.told = told or (lambda done, total: None)
         self.config = prepared.config.train
         self.observers = observers
         self.recorders = recorders
@@ -98,31 +108,46 @@ class _Training:
             self.progress.skipped_in_a_row,
         )
         self.metrics = (
-            MetricsFile(prepared.run.metrics, self.step) if prepared.world.is_first else None
+            MetricsFile(prepared.run.metrics, self.progress.recorded)
+            if prepared.world.is_first
+            else None
         )
         self.writer = checkpoint_writer(prepared)
         self.clock = Clock(self.progress.seconds, self.progress.tokens)
         prepared.model.train()
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether a step is left to take, or to measure after."""
+        return self.step < self.prepared.total_steps or self.progress.owes
+
     def advance(self) -> None:
         """Take one step, and measure and save where that is due."""
-        rate = self._learn()
+        owes = self.progress.owes
+        if not owes:
+            self._learn()
         config, epoch_ends = self.config, self.progress.batch == 0
         is_last = self.step == self.prepared.total_steps
-        eval_due = _due(self.step, config.eval_every, epoch_ends) or is_last
+        eval_due = owes or is_last or _due(self.step, config.eval_every, epoch_ends)
         row = None
         is_best = False
         if eval_due or self.step % config.log_every == 0:
             measured = self._checked()
             self.clock.lap(self.progress.tokens)
-            is_best = eval_due and self._measure()
-            row = self._row(rate, measured, self.validation if eval_due else None)
+            found = self._measure() if eval_due else None
+            owes = eval_due and found is None and self.validate is not None
+            self.progress = dataclasses.replace(self.progress, owes=owes)
+            if owes:
+                self.save()
+                return
+            is_best = found is not None and self._judge(found)
+            row = self._row(measured, found)
             if self.metrics is not None:
                 self.metrics.append(row)
             self.averages.restart()
         elif self.step % config.max_skipped_steps == 0:
             self._checked()
-        self._tell(rate, row, epoch_ends)
+        self._tell(row, epoch_ends)
         if epoch_ends or is_best or _due(self.step, config.save_every, False):
             self.save()
 
@@ -164,8 +189,8 @@ class _Training:
             notes=() if self.prepared.coupling is None else self.prepared.coupling.close(),
         )
 
-    def _learn(self) -> float:
-        """Take one step, count it and show its batch; returns the learning rate.
+    def _learn(self) -> None:
+        """Take one step, count it and show its batch.
 
         What was learned ends here, so that no measurement has to share the memory with it.
         """
@@ -179,10 +204,10 @@ class _Training:
             epoch=epoch,
             batch=index,
             tokens=self.progress.tokens + learned.tokens,
+            lr=learned.lr,
         )
         if learned.batch is not None:
             self._record(learned, learned.batch)
-        return learned.lr
 
     def _record(self, learned: Learned, batch: Batch) -> None:
         event = BatchEvent(
@@ -213,30 +238,39 @@ class _Training:
             f"weight; newest checkpoint: {newest}). Lower --lr or set --grad-clip 1.0."
         )
 
-    def _measure(self) -> bool:
-        """Measure the held-out text; whether it is the best so far."""
-        if self.validate is None:
-            return False
-        average = self.prepared.average
+    def _measure(self) -> Validation | None:
+        """What the held-out text says; None if nothing measures it or a signal came first."""
+        validate, average = self.validate, self.prepared.average
+        if validate is None:
+            return None
+
+        def measured(model: Model) -> Validation | None:
+            return self.interruption.attempt(lambda: validate(model, self.told))
+
         with self.clock.paused(), nullcontext() if average is None else average.in_place():
             self.prepared.model.eval()
-            self.validation = validated(self.prepared.door, self.prepared.world, self.validate)
+            found = validated(self.prepared.door, self.prepared.world, measured)
             self.prepared.model.train()
+        return found
+
+    def _judge(self, found: Validation) -> bool:
+        """Remember and tell a measurement; whether it is the best so far."""
+        self.validation = found
         best = self.progress.best_ce
-        is_best = best is None or self.validation.ce < best
+        is_best = best is None or found.ce < best
         if is_best:
             self.progress = dataclasses.replace(
-                self.progress, best_ce=self.validation.ce, best_step=self.step
+                self.progress, best_ce=found.ce, best_step=self.step
             )
         for observer in self.observers:
-            observer.on_eval(EvalEvent(step=self.step, validation=self.validation, is_best=is_best))
+            observer.on_eval(EvalEvent(step=self.step, validation=found, is_best=is_best))
         return is_best
 
-    def _row(self, rate: float, measured: Measured, validation: Validation | None) -> MetricsRow:
+    def _row(self, measured: Measured, validation: Validation | None) -> MetricsRow:
         return MetricsRow(
             step=self.step,
             epoch=self._epoch,
-            lr=rate,
+            lr=self.progress.lr,
             val_ce=validation.ce if validation else None,
             val_bpb=validation.bits_per_byte if validation else None,
             diagnosis=validation.diagnosis if validation else None,
@@ -258,13 +292,13 @@ class _Training:
         config = self.prepared.config
         return config.rows_per_step * config.tokens_per_row
 
-    def _tell(self, rate: float, row: MetricsRow | None, epoch_ends: bool) -> None:
+    def _tell(self, row: MetricsRow | None, epoch_ends: bool) -> None:
         left = self.prepared.total_steps - self.step
         event = StepEvent(
             step=self.step,
             total_steps=self.prepared.total_steps,
             epoch=self._epoch,
-            lr=rate,
+            lr=self.progress.lr,
             tokens=self.progress.tokens,
             tokens_per_second=self.clock.tokens_per_second,
             seconds=self.clock.seconds,
@@ -276,7 +310,12 @@ class _Training:
         for observer in self.observers:
             observer.on_step(event)
             if epoch_ends:
-                at = EpochEvent(step=self.step, epoch=self.progress.epoch, graph=felt)
+                at = EpochEvent(
+                    step=self.step,
+                    epoch=self.progress.epoch,
+                    graph=felt,
+                    attempt=self.interruption.attempt,
+                )
                 with self.clock.paused():
                     observer.on_epoch(at)
 

@@ -1,14 +1,17 @@
 """What a training run tells whoever watches it: values, never text."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from torch import Tensor
 
 from boggers.data.windows import Batch
 from boggers.train.loss import Loss
 from boggers.train.metrics import MetricsRow
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,18 @@ class EvalEvent:
     """Whether this is the lowest cross-entropy so far."""
 
 
+class Attempt(Protocol):
+    """Does something long; a signal ends it, and then nothing comes of it."""
+
+    def __call__(self, work: Callable[[], T]) -> T | None:
+        """What came of the work, which must leave nothing half done; None = it was ended."""
+
+
+def attempt_always(work: Callable[[], T]) -> T | None:
+    """An attempt that no signal ends."""
+    return work()
+
+
 @dataclass(frozen=True, kw_only=True)
 class EpochEvent:
     """Every training window has been used once more."""
@@ -71,6 +86,9 @@ class EpochEvent:
     step: int
     epoch: int
     """Epochs finished."""
+
+    attempt: Attempt = attempt_always
+    """For whatever takes long at an epoch's end, so that a run that is to end need not wait."""
 
     graph: dict[str, float] = field(default_factory=dict)
     """What the living graph felt in this epoch, by the original's column names; empty without."""
@@ -105,7 +123,7 @@ class FitResult:
     """The newest checkpoint; None if no step was ever taken."""
 
     interrupted: bool
-    """Whether a signal ended the run before its last step; it can be resumed."""
+    """Whether a signal ended the run before its last step or measurement; it can be resumed."""
 
     signal: int | None = None
     """The signal that this process got; another process of the run may have got it."""

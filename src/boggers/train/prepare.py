@@ -19,6 +19,7 @@ from boggers.data.tokens import TokenCorpus, tokenise
 from boggers.data.vocabulary import tokenizer_for
 from boggers.data.windows import Batch, Windows
 from boggers.files import write_json
+from boggers.infer.score import Progress as Told
 from boggers.infer.score import score
 from boggers.model.architectures import Model, build_model
 from boggers.model.stream import StreamConfig
@@ -42,7 +43,7 @@ from boggers.train.run import Run, RunConfig, choose_device
 from boggers.train.share import open_door, require_whole_batches
 from boggers.train.start import choose_start
 
-Validate = Callable[[Model], Validation]
+Validate = Callable[[Model, Told], Validation]
 """Measures a model, which is in evaluation mode, on the held-out text."""
 
 
@@ -114,9 +115,9 @@ class Prepared:
         """Measures the whole held-out text with plain cross-entropy; None if none is held out."""
         return self._validate if len(self.split.held_out) > 0 else None
 
-    def _validate(self, model: Model) -> Validation:
+    def _validate(self, model: Model, told: Told) -> Validation:
         held_out = self.split.held_out
-        measured = score(model, self.corpus.ids, held_out.start, held_out.stop)
+        measured = score(model, self.corpus.ids, held_out.start, held_out.stop, progress=told)
         found = diagnose(model, self.corpus.ids, held_out.start, held_out.stop)
         held_bytes = total(self.corpus.byte_lengths, held_out.start, held_out.stop)
         return Validation(

@@ -39,17 +39,14 @@ class EpochPrompts:
         """Nothing is said of measurements."""
 
     def on_epoch(self, event: EpochEvent) -> None:
-        """Continue all prompts together and keep the texts."""
+        """Continue all prompts together and keep the texts, unless the run is to end."""
         prepared, tokenizer = self.prepared, self.prepared.tokenizer
         was_training = prepared.model.training
         with nullcontext() if prepared.average is None else prepared.average.in_place():
-            rows = Engine(prepared.model, tokenizer).generate_ids(
-                [tokenizer.encode(prompt) for prompt in PROMPTS],
-                max_tokens=self.tokens,
-                sampling=Sampling(temperature=0.8, top_p=0.95),
-                seeds=[SEED + place for place in range(len(PROMPTS))],
-            )
+            rows = event.attempt(self._continued)
         prepared.model.train(was_training)
+        if rows is None:
+            return
         blocks = [
             f"{prompt}\n----\n{tokenizer.decode(row)}\n"
             for prompt, row in zip(PROMPTS, rows, strict=True)
@@ -59,3 +56,13 @@ class EpochPrompts:
 
     def on_end(self, result: FitResult) -> None:
         """The last epoch has been heard."""
+
+    def _continued(self) -> list[list[int]]:
+        """What the model writes after each prompt."""
+        tokenizer = self.prepared.tokenizer
+        return Engine(self.prepared.model, tokenizer).generate_ids(
+            [tokenizer.encode(prompt) for prompt in PROMPTS],
+            max_tokens=self.tokens,
+            sampling=Sampling(temperature=0.8, top_p=0.95),
+            seeds=[SEED + place for place in range(len(PROMPTS))],
+        )

@@ -150,6 +150,8 @@ def _closed_stages(model: Model, config: RunConfig) -> list[nn.Module]:
 def validated(door: nn.Module, world: World, validate: Callable[[Model], T]) -> T:
     """What the first process measures, in every process; the model is in evaluation mode.
 
+    What measures waits for no other process, so each may give it up on its own.
+
     Where each process has the whole model the others wait. With FSDP all take part, since weights
     are gathered from all of them: for the measurement each process has them whole, a quarter of
     what training keeps, since diagnoses look into a model stage by stage.

@@ -26,6 +26,7 @@ from boggers.evals.ngram import KneserNey, bits_per_byte
 from boggers.evals.quality import Plan, Standing, Trials, compete
 from boggers.evals.trial import Terms
 from boggers.files import write_json
+from boggers.machine import keep_memory
 from boggers.recipes import stream_small
 from boggers.text.base import Tokenizer
 from boggers.text.config import TextConfig, build_tokenizer
@@ -144,6 +145,7 @@ def run(argv: list[str]) -> None:
     )
     trials = Trials(options.out / "trials", ground.terms, ground.described)
     trigram = _trigram(ground)
+    keep_memory()
     standings = _watched(plan, trials, console)
     console.print(_table(standings, trigram))
     _keep(options.out, standings, trigram, ground.described, console)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from boggers.errors import UserError
+from boggers.machine import wait_briefly
 from boggers.version import __version__
 
 VERBS = {
@@ -84,9 +85,7 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     if verb not in VERBS:
         raise UserError(_unknown_verb(verb))
-    # Read when torch is loaded. Threads that wait for one another by spinning make a step several
-    # times slower as soon as another program wants a core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly()
     module = importlib.import_module(f"boggers.cli.{verb}")
     try:
         return module.run(rest) or 0

@@ -17,6 +17,7 @@ from boggers.errors import UserError
 from boggers.evals.render import span, table
 from boggers.evals.report import Report, evaluate
 from boggers.evals.sweep import RESULTS, TABLE, Sweep, sweep
+from boggers.machine import keep_memory
 from boggers.train.loop import fit
 from boggers.train.prepare import prepare
 from boggers.train.run import RunConfig
@@ -72,6 +73,7 @@ def run(argv: list[str]) -> int:
 
 def _trained(config: RunConfig, console: Console) -> Report:
     prepared = prepare(config)
+    keep_memory()
     with TrainingProgress(console, prepared.progress.step) as progress:
         result = fit(prepared, [progress], prepared.validate, told=progress.measuring)
     if result.interrupted:

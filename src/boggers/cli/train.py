@@ -18,6 +18,7 @@ from boggers.evals.report import evaluate
 from boggers.files import write_json, write_text
 from boggers.infer.engine import Engine
 from boggers.infer.sampling import Sampling
+from boggers.machine import keep_memory
 from boggers.model.architectures import ModelConfig
 from boggers.model.token import TokenConfig
 from boggers.model.window import WindowConfig
@@ -55,6 +56,7 @@ def run(argv: list[str]) -> int:
     for line in start_report(prepared):
         console.print(line, markup=False)
     folder = prepared.run.folder
+    keep_memory()
     with TrainingProgress(console, prepared.progress.step) as progress:
         records = make_records(prepared, lambda line: console.print(line, markup=False))
         result = fit(

@@ -5,7 +5,16 @@ from collections.abc import Sequence
 
 from boggers.errors import UserError
 from boggers.evals.contest import Contestant
-from boggers.evals.controls import MLP, ScanAlone, Stream, TwoBasins, TwoHeads, TwoSteps
+from boggers.evals.controls import (
+    MLP,
+    MLPTwice,
+    ScanAlone,
+    Stream,
+    TwoBasins,
+    TwoHeads,
+    TwoSteps,
+    TwoStepsTwoBasins,
+)
 from boggers.evals.peers import LSTM, Llama, Mamba
 
 CONTESTANTS = {
@@ -14,8 +23,10 @@ CONTESTANTS = {
         Contestant("stream", Stream),
         Contestant("stream-k2", TwoSteps),
         Contestant("stream-n2", TwoBasins),
+        Contestant("stream-k2n2", TwoStepsTwoBasins),
         Contestant("stream-k0", ScanAlone),
         Contestant("stream-mlp", MLP),
+        Contestant("stream-mlp-k2", MLPTwice),
         Contestant("stream-mlp2", TwoHeads),
         Contestant("llama", Llama),
         Contestant("lstm", LSTM),

@@ -95,6 +95,12 @@ class TwoBasins(Stream):
     basins = 2
 
 
+class TwoStepsTwoBasins(Stream):
+    """The same size again, with both."""
+
+    steps, basins = 2, 2
+
+
 class ScanAlone(Stream):
     """No energy at all: couplings alone, widened until they fill the budget."""
 
@@ -114,7 +120,13 @@ class MLP(Stream):
             assert isinstance(stage, Stage)
             config = self.model.config
             stage.memory = UntiedMap(config.state_dim, config.memory_patterns, generator)
-            stage.metric = Metric(1)
+            stage.metric = Metric(config.num_dynamics_steps)
+
+
+class MLPTwice(MLP):
+    """That network applied twice a stage, as often as the energy of two steps is descended in."""
+
+    steps = 2
 
 
 class TwoHeads(MLP):

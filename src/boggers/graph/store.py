@@ -20,6 +20,8 @@ from boggers.graph.living import LivingGraph
 
 SCHEMA = 1
 HISTORY = 10_000
+SLACK = 100
+"""What is too old is removed once it is a hundredth of the history."""
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -48,7 +50,8 @@ class GraphStore:
 
     Args:
         path: the file; made with its folder if absent.
-        history: ticks of history that are kept, the newest; at least 1.
+        history: ticks of history that are kept, the newest, and up to a hundredth of them more; at
+            least 1.
         durable: make every commit survive a power cut. Without it a killed process still loses
             nothing, and a power cut loses the last commits as a whole, never half of one.
 
@@ -67,6 +70,8 @@ class GraphStore:
         self._damping: float | None = None
         self._nodes = 0
         self._described: set[int] = set()
+        self._oldest = 0
+        self._newest: int | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._explained():
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -106,13 +111,13 @@ class GraphStore:
             evolved: nodes that grew in it.
         """
         with self._transaction():
-            if self._graph is not graph or self._meta("writer") != self._token:
+            if self._graph is not graph or not self._went_on(graph.tick):
                 self._forget()  # what is on the disk may be another's
                 self._set_meta("writer", self._token)
+                self._set_meta("tick", str(graph.tick))
             if self._damping != graph.damping:
                 self._set_meta("damping", repr(graph.damping))
             self._write_columns(graph)
-            self._set_meta("tick", str(graph.tick))
             self._database.execute(
                 "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -125,10 +130,7 @@ class GraphStore:
                     evolved,
                 ),
             )
-            self._database.execute(
-                "DELETE FROM history WHERE tick > ? OR tick <= ?",
-                (graph.tick, graph.tick - self._history),
-            )
+            self._end_history(graph.tick)
         self._remember(graph)
 
     def load(self) -> LivingGraph:
@@ -237,6 +239,25 @@ class GraphStore:
                 self._database.execute(statement)
             self._database.execute(f"PRAGMA user_version = {SCHEMA}")
 
+    def _went_on(self, tick: int) -> bool:
+        """Note the tick, if this object was the last to write; whether it was."""
+        noted = self._database.execute(
+            "UPDATE meta SET value = ? WHERE key = 'tick' AND "
+            "(SELECT value FROM meta WHERE key = 'writer') = ?",
+            (str(tick), self._token),
+        )
+        return noted.rowcount == 1
+
+    def _end_history(self, tick: int) -> None:
+        """Remove what a graph that went back has still before it, and what is too old."""
+        too_old = tick - self._history
+        due = too_old - self._oldest >= self._history // SLACK
+        if self._newest is not None and tick > self._newest and not due:
+            self._newest = tick
+            return
+        self._database.execute("DELETE FROM history WHERE tick > ? OR tick <= ?", (tick, too_old))
+        self._oldest, self._newest = max(0, too_old), tick
+
     def _meta(self, key: str) -> str | None:
         found = self._database.execute("SELECT value FROM meta WHERE key = ?", (key,))
         row = found.fetchone()
@@ -256,6 +277,7 @@ class GraphStore:
         self._columns.forget()
         self._graph, self._structure, self._damping = None, None, None
         self._nodes, self._described = 0, set()
+        self._newest = None
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -5,7 +5,9 @@ log (N + E), and how the bytes of the largest tick compare with reading that muc
 Then one training step with and without substrate and memory, turn by turn in one process.
 
     python benchmarks/graph_speed.py
-    python benchmarks/graph_speed.py --only steps
+    python benchmarks/graph_speed.py --only steps --rows 256
+
+Set OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=1000 to time threads that wait as those of `boggers` do.
 """
 
 import tempfile
@@ -24,6 +26,7 @@ import tyro
 from boggers.data.windows import Batch
 from boggers.field.bonus import BonusForm
 from boggers.graph.living import LivingGraph
+from boggers.machine import keep_memory
 from boggers.model.architectures import Model
 from boggers.model.stream import StreamConfig, StreamModel
 from boggers.model.window import WindowConfig, WindowModel
@@ -48,8 +51,11 @@ class Options:
     vocabularies: tuple[int, ...] = (8_192, 50_257)
     """Sizes of the vocabulary."""
     architecture: Literal["window", "stream"] = "window"
-    """A window model of 64 windows a step, or a stream of 8 x 256 tokens; both as they are by
-    default."""
+    """A window model, or a stream of 8 x 256 tokens; both as they are by default."""
+    rows: int = 64
+    """Windows a step; the recipe window has 256."""
+    steps: int = 3
+    """Relaxation steps of a window model; the recipe a1 has 32."""
     readout: Literal["tied", "flat"] = "tied"
     """How a window model reads; flat is the original's, and dearer."""
     rounds: int = 15
@@ -64,6 +70,7 @@ class Options:
 def main() -> None:
     """Time and print."""
     options = tyro.cli(Options, description=__doc__)
+    keep_memory()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, numpy {np.__version__}")
     if options.only != "steps":
         ticks(options)
@@ -121,11 +128,17 @@ def steps(options: Options, vocabulary: int) -> None:
             on.append(mean(timed(coupled, options.in_a_row, options.clock)))
     ratios = [b / a for a, b in zip(off, on, strict=True)]
     print(
-        f"\nV = {vocabulary:,}, {options.architecture}, {options.readout} readout: "
+        f"\nV = {vocabulary:,}, {_what(options)}: "
         f"{1e3 * median(off):.1f} ms a step off, {1e3 * median(on):.1f} ms on; "
         f"ratio of medians {median(on) / median(off):.4f}, of fastest {min(on) / min(off):.4f}, "
         f"median of ratios {median(ratios):.4f}"
     )
+
+
+def _what(options: Options) -> str:
+    if options.architecture == "stream":
+        return "stream of 8 x 256 tokens"
+    return f"{options.rows} windows, K={options.steps}, {options.readout} readout"
 
 
 def training_step(
@@ -140,9 +153,14 @@ def training_step(
         ids = torch.randint(vocabulary, (8, 257), generator=generator)
         batch = Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
     else:
-        config = WindowConfig(readout=options.readout, token_bonus=bonus, window_size=8)
+        config = WindowConfig(
+            readout=options.readout,
+            token_bonus=bonus,
+            window_size=8,
+            num_dynamics_steps=options.steps,
+        )
         model = WindowModel(config, vocabulary, generator).train()
-        ids = torch.randint(vocabulary, (64, 9), generator=generator)
+        ids = torch.randint(vocabulary, (options.rows, 9), generator=generator)
         batch = Batch(ids[:, :-1].contiguous(), ids[:, -1].contiguous())
     optimizer = make_optimizer(model, OptimConfig())
     coupling = None

@@ -18,6 +18,7 @@ import torch
 import tyro
 
 from boggers.data.windows import Batch
+from boggers.machine import keep_memory
 from boggers.model.original import PHYSICS
 from boggers.model.window import WindowConfig, WindowModel
 from boggers.train.loss_config import LossConfig
@@ -71,6 +72,7 @@ class Part:
 def main() -> None:
     """Time every part in turn and print medians."""
     shape = tyro.cli(Shape, description=__doc__)
+    keep_memory()
     if shape.threads is not None:
         torch.set_num_threads(shape.threads)
     parts = [Part("readout products alone", readout_products(shape), [])]

@@ -19,6 +19,7 @@ from torch import nn
 from boggers.evals.contest import Budget, size_of
 from boggers.evals.controls import Stream
 from boggers.evals.peers import Llama
+from boggers.machine import keep_memory
 from boggers.model.stream import StreamModel
 from boggers.recipes import stream_small
 from boggers.train.optim import guarded_step, make_optimizer
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    keep_memory()
     budget = Budget(vocab_size=VOCABULARY, sequence_length=LONG[-1], non_embedding=1_000_000)
     ours, llama = (build(budget, torch.Generator().manual_seed(0)) for build in (Stream, Llama))
     for name, model in (("stream", ours), ("llama", llama)):

@@ -2,14 +2,17 @@
 
 import csv
 import dataclasses
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from boggers.errors import UserError
 from boggers.model.token import TokenConfig
+from boggers.train import loop
 from boggers.train.batch_records import BATCH_COLUMNS
 from boggers.train.epoch_records import EPOCH_COLUMNS
 from boggers.train.loop import fit
@@ -18,6 +21,7 @@ from boggers.train.prompts import PROMPTS
 from boggers.train.record_config import RecordConfig
 from boggers.train.records import make_records
 from boggers.train.run import RunConfig
+from boggers.train.running import GATHER
 from boggers.train.summary import baseline_block, evaluation_json
 from boggers.train.tables import Table
 
@@ -153,3 +157,20 @@ def test_checkpoints_elsewhere_belong_to_one_run(make_config: MakeConfig, tmp_pa
     other = dataclasses.replace(config.train, out=tmp_path / "other")
     with pytest.raises(UserError, match="another run"):
         prepare(dataclasses.replace(config, train=other, record=record))
+
+
+def test_a_long_epoch_takes_no_more_memory_than_a_short_one(make_config: MakeConfig) -> None:
+    def alive() -> int:
+        gc.collect()
+        return sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects())
+
+    prepared = prepare(make_config(batch_size=4, breaks=True, loss_mode="trajectory"))
+    assert prepared.steps_per_epoch > 3 * GATHER
+    records = make_records(prepared, print)
+    training = loop._Training(prepared, records.observers, None, records.recorders)
+    counts = []
+    for step in range(1, 3 * GATHER + 1):
+        training.advance()
+        if step % GATHER == 0:  # where what was gathered has just been added up
+            counts.append(alive())
+    assert counts[0] == counts[1] == counts[2]

@@ -12,6 +12,7 @@ from boggers.model.window import WindowModel
 from boggers.train import losses
 from boggers.train.observers import BatchEvent, EpochEvent, EvalEvent, FitResult, StepEvent
 from boggers.train.prepare import Prepared
+from boggers.train.running import Running, Summary, total
 from boggers.train.tables import Cell, Table
 
 EPOCH_COLUMNS = (
@@ -73,19 +74,19 @@ class EpochRecords:
         self._begin()
 
     def on_batch(self, event: BatchEvent) -> None:
-        """Keep the batch's scalars on the device."""
+        """Add up the batch's numbers, on the device."""
         loss = event.loss
         parts = {"loss": loss.total.detach(), **loss.parts}
         if "tension" in loss.settling:
             parts["tension"] = loss.settling["tension"]
         for name, value in parts.items():
-            self.sums.setdefault(name, []).append(value.float())
+            self.scalars.setdefault(name, Running()).add(value)
         if loss.relaxation is not None and len(loss.relaxation.energy):
-            self.energies.append(loss.relaxation.energy[-1].detach().float())
-            self.taken.append(loss.relaxation.steps)
+            self.energies.add(loss.relaxation.energy[-1])
+            self._add_steps(loss.relaxation.steps)
         if loss.reading is not None:
-            self.energies.append(loss.reading.fast.detach().square().sum(dim=-1).flatten().float())
-            self.taken.append(loss.reading.settled("steps").flatten().long())
+            self.energies.add(loss.reading.fast.detach().square().sum(dim=-1))
+            self._add_steps(loss.reading.settled("steps").long())
         self.lr = event.lr
 
     def on_step(self, event: StepEvent) -> None:
@@ -100,10 +101,11 @@ class EpochRecords:
         self.last = self._epoch_row(event)
         if self.epochs is not None:
             self.epochs.append({**self.last, "lr": f"{self.lr:.8f}"})
-        if self.fast is not None and self.energies:
-            self.fast.append(self._energy_row(event), digits=8)
-        if self.steps is not None and self.taken:
-            self.steps.append(self._steps_row(event))
+        energies, taken = self.energies.read(), self.taken.read()
+        if self.fast is not None and energies is not None:
+            self.fast.append(_energy_row(event, energies), digits=8)
+        if self.steps is not None and taken is not None:
+            self.steps.append(self._steps_row(event, taken))
         self.last["seconds"] = time.monotonic() - self.began
         self._begin()
 
@@ -111,9 +113,8 @@ class EpochRecords:
         """Everything is written already."""
 
     def _begin(self) -> None:
-        self.sums: dict[str, list[Tensor]] = {}
-        self.energies: list[Tensor] = []
-        self.taken: list[Tensor] = []
+        self.scalars: dict[str, Running] = {}
+        self.energies, self.taken, self.early = Running(), Running(), Running()
         self.lr = 0.0
         self.began = time.monotonic()
 
@@ -122,12 +123,19 @@ class EpochRecords:
         return None if path is None else Table(path, columns, at)
 
     def _mean(self, name: str) -> float | None:
-        values = self.sums.get(name)
-        return float(torch.stack(values).mean()) if values else None
+        found = self._known(name)
+        return None if found is None else found.mean
+
+    def _known(self, name: str) -> Summary | None:
+        return self.scalars[name].read() if name in self.scalars else None
+
+    def _add_steps(self, steps: Tensor) -> None:
+        self.taken.add(steps)
+        self.early.add((steps < self.prepared.config.model.num_dynamics_steps).all())
 
     def _epoch_row(self, event: EpochEvent) -> dict[str, Cell]:
         config = self.prepared.config
-        losses_seen = self.sums.get("loss")
+        seen = self._known("loss")
         row: dict[str, Cell] = {
             "epoch": event.epoch,
             "loss_mode": config.loss.loss_mode,
@@ -135,7 +143,7 @@ class EpochRecords:
             "train_ce": self._mean("train_ce"),
             "train_traj_contrast": self._mean("trajectory_contrast"),
             "mean_final_step_tension": self._mean("tension"),
-            "max_batch_loss": float(torch.stack(losses_seen).max()) if losses_seen else None,
+            "max_batch_loss": None if seen is None else seen.highest,
             "lr": self.lr,
             "global_step": event.step,
         }
@@ -167,30 +175,29 @@ class EpochRecords:
             row["val_traj_contrast"] = held_out_contrast(prepared)
         return row
 
-    def _energy_row(self, event: EpochEvent) -> dict[str, Cell]:
-        energies = torch.cat(self.energies)
+    def _steps_row(self, event: EpochEvent, taken: Summary) -> dict[str, Cell]:
+        flags = self.early.read()
+        batches, early = 0 if flags is None else flags.count, total(flags)
         return {
             "epoch": event.epoch,
-            "mean_energy": float(energies.mean()),
-            "energy_variance": float(energies.var(correction=0)),
-            "energy_min": float(energies.min()),
-            "energy_max": float(energies.max()),
-            "global_step": event.step,
+            "mean_steps": taken.mean,
+            "max_steps": int(taken.highest),
+            "min_steps": int(taken.lowest),
+            "convergence_failures": batches - early,
+            "early_convergence_batches": early,
+            "batches": batches,
         }
 
-    def _steps_row(self, event: EpochEvent) -> dict[str, Cell]:
-        most = self.prepared.config.model.num_dynamics_steps
-        taken = torch.cat(self.taken)
-        early = sum(int((steps < most).all()) for steps in self.taken)
-        return {
-            "epoch": event.epoch,
-            "mean_steps": float(taken.float().mean()),
-            "max_steps": int(taken.max()),
-            "min_steps": int(taken.min()),
-            "convergence_failures": len(self.taken) - early,
-            "early_convergence_batches": early,
-            "batches": len(self.taken),
-        }
+
+def _energy_row(event: EpochEvent, energies: Summary) -> dict[str, Cell]:
+    return {
+        "epoch": event.epoch,
+        "mean_energy": energies.mean,
+        "energy_variance": energies.variance,
+        "energy_min": energies.lowest,
+        "energy_max": energies.highest,
+        "global_step": event.step,
+    }
 
 
 def held_out_contrast(prepared: Prepared) -> float | None:

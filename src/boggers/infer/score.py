@@ -111,8 +111,6 @@ def score(
     """
     sums = dict.fromkeys(("nats", *SETTLING), 0.0)
     done = start
-    if progress is not None:
-        progress(0, stop - start)
     parts: Iterator[Predicted]
     if isinstance(model, TokenModel):
         _require_some(start, stop)

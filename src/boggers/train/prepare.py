@@ -117,6 +117,7 @@ class Prepared:
 
     def _validate(self, model: Model, told: Told) -> Validation:
         held_out = self.split.held_out
+        told(0, len(held_out))
         measured = score(model, self.corpus.ids, held_out.start, held_out.stop, progress=told)
         found = diagnose(model, self.corpus.ids, held_out.start, held_out.stop)
         held_bytes = total(self.corpus.byte_lengths, held_out.start, held_out.stop)

@@ -140,7 +140,7 @@ def test_a_device_ticks_with_the_same_bits(rule: MemoryRule, batches: list[list[
             vector.clone() for vector in (here.activation, here.state, here.low_ticks)
         )
         here.tick(ids)
-        raise_there(activation, torch.zeros_like(activation), ids, rule)
+        raise_there(activation, ids, rule)
         fade_there(activation, state, low_ticks, rule)
         assert torch.equal(activation, here.activation)
         assert torch.equal(state, here.state)

@@ -118,7 +118,6 @@ class TokenMemory:
         self.state = torch.full((vocab_size,), DORMANT, dtype=torch.int8, device=device)
         self.low_ticks = torch.zeros(vocab_size, dtype=torch.int32, device=device)
         self.ticks = 0
-        self._counts = torch.zeros_like(self.activation)
 
     def __len__(self) -> int:
         return len(self.activation)
@@ -129,7 +128,7 @@ class TokenMemory:
         Ids outside the vocabulary are ignored; an empty batch is pure decay.
         """
         read = raise_here if is_here(self.activation) else raise_there
-        read(self.activation, self._counts, contexts, self.rule)
+        read(self.activation, contexts, self.rule)
         self.fade()
 
     def fade(self) -> None:

@@ -35,32 +35,23 @@ def is_here(vector: Tensor) -> bool:
     return vector.device.type == "cpu"
 
 
-def raise_here(activation: Tensor, counts: Tensor, ids: Tensor, rule: Rates) -> None:
-    """a_v ← min(1, a_v + A n_v / max n) where n_v > 0; `raise_there` says it for a device.
-
-    Args:
-        activation: a, (V,).
-        counts: (V,), zeros before and after: memory that is at hand costs no page faults.
-        ids: of any shape.
-        rule: rates.
-    """
-    read, level, count = ids.numpy().reshape(-1), activation.numpy(), counts.numpy()
-    # Seen as unsigned, a negative number is a large one.
-    if read.size and np.maximum.reduce(read.view(f"u{read.itemsize}")) >= len(level):
-        read = read[(read >= 0) & (read < len(level))]
+def raise_here(activation: Tensor, ids: Tensor, rule: Rates) -> None:
+    """a_v ← min(1, a_v + A n_v / max n) where n_v > 0; `raise_there` says it for a device."""
+    read, level = ids.numpy().reshape(-1), activation.numpy()
+    count = len(level)
+    if read.size and not 0 <= read.min() <= read.max() < count:
+        read = read[(read >= 0) & (read < count)]
     if not read.size:
         return
-    np.add.at(count, read, 1.0)
-    risen = count.take(read)
-    count[read] = 0.0
-    risen /= np.maximum.reduce(risen)
+    seen = np.bincount(read, minlength=count).take(read)
+    risen = seen / seen.max()
     risen *= rule.active_threshold
     risen += level.take(read)
     level[read] = np.minimum(risen, 1.0, out=risen)
 
 
-def raise_there(activation: Tensor, counts: Tensor, ids: Tensor, rule: Rates) -> None:
-    """The same on a device, where the counts are made anew."""
+def raise_there(activation: Tensor, ids: Tensor, rule: Rates) -> None:
+    """The same on a device."""
     ids = ids.reshape(-1)
     if not len(ids):
         return

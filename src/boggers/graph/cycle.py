@@ -8,11 +8,7 @@ from typing import Literal
 import numpy as np
 
 from boggers.errors import UserError
-from boggers.graph.ahead import Ahead
 from boggers.graph.living import Floats, LivingGraph, largest_change
-
-AHEAD = 8
-"""Ticks of a small graph that are one product."""
 
 GENERATION = "generation"
 """Attribute of a node that grew between two others: how many breaks its edges come from."""
@@ -129,13 +125,12 @@ class WaveCycle:
 
     def __init__(self, rule: CycleRule | None = None) -> None:
         self.rule = rule or CycleRule()
-        self._relaxing = Relaxing(self.rule)
 
     def run_once(self, graph: LivingGraph) -> Cycle:
         """One cycle."""
         clock, rule = _Clock(graph), self.rule
         first = clock.stage("propagate", 1, graph.propagate().tension)
-        relaxed = self._relaxing(graph)
+        relaxed = relax(graph, rule)
         second = clock.stage("relax", relaxed.ticks)
         broken = break_strained(graph, rule) if relaxed.at_rest else []
         third = clock.stage("break", len(broken), second.tension)  # which knows no edges
@@ -156,64 +151,36 @@ class WaveCycle:
 
 def relax(graph: LivingGraph, rule: CycleRule) -> Relaxed:
     """Ticks with a pull to the base until nothing moves by as much as `rest`."""
-    return Relaxing(rule)(graph)
+    pull = rule.pull * graph.stability
+    kept, towards = 1.0 - pull, pull * graph.base
+    walk = graph.walk()
+    if walk is not None:
+        return _relax_small(graph, rule, kept[:, None] * walk, towards)
+    activation = graph.activation
+    moved, before = math.inf, np.empty_like(activation)
+    for done in range(1, rule.relax_ticks + 1):
+        np.copyto(before, activation)
+        graph.advance()
+        activation *= kept
+        activation += towards
+        moved = largest_change(before, activation)
+        if moved < rule.rest:
+            return Relaxed(done, moved, True)
+    return Relaxed(rule.relax_ticks, moved, False)
 
 
-class Relaxing:
-    """Relaxes a graph again and again, and remembers how while neither edges nor stability change.
-
-    Args:
-        rule: how far, and how often at most.
-    """
-
-    def __init__(self, rule: CycleRule) -> None:
-        self._rule = rule
-        self._graph: LivingGraph | None = None
-        self._known: tuple[object, ...] = ()
-        self._ahead: Ahead | None = None
-
-    def __call__(self, graph: LivingGraph) -> Relaxed:
-        """Ticks with a pull to the base until nothing moves by as much as `rest`."""
-        pull = self._rule.pull * graph.stability
-        towards = pull * graph.base
-        known = graph.structure, graph.damping, pull.tobytes()
-        if graph is not self._graph or known != self._known:
-            walk = graph.walk()
-            self._ahead = None
-            if walk is not None and len(graph):
-                motion = (1.0 - pull)[:, None] * walk
-                self._ahead = Ahead(motion, min(AHEAD, self._rule.relax_ticks))
-            self._graph, self._known = graph, known
-        if self._ahead is not None:
-            return self._at_once(graph, self._ahead, towards)
-        return self._one_by_one(graph, 1.0 - pull, towards)
-
-    def _at_once(self, graph: LivingGraph, ahead: Ahead, towards: Floats) -> Relaxed:
-        """For a graph whose tick and pull are one matrix."""
-        rule, moved, done = self._rule, math.inf, 0
-        while done < rule.relax_ticks and not moved < rule.rest:
-            states = ahead.states(graph.activation, towards)
-            moves = np.maximum.reduce(np.abs(states[1:] - states[:-1]), axis=1, initial=0.0)
-            taken = 0
-            while taken < min(len(moves), rule.relax_ticks - done) and not moved < rule.rest:
-                moved, taken = float(moves[taken]), taken + 1
-            graph.activation[:] = states[taken]
-            done += taken
-        graph.tick += done
-        return Relaxed(done, moved, moved < rule.rest)
-
-    def _one_by_one(self, graph: LivingGraph, kept: Floats, towards: Floats) -> Relaxed:
-        rule, activation = self._rule, graph.activation
-        moved, before = math.inf, np.empty_like(activation)
-        for done in range(1, rule.relax_ticks + 1):
-            np.copyto(before, activation)
-            graph.advance()
-            activation *= kept
-            activation += towards
-            moved = largest_change(before, activation)
-            if moved < rule.rest:
-                return Relaxed(done, moved, True)
-        return Relaxed(rule.relax_ticks, moved, False)
+def _relax_small(graph: LivingGraph, rule: CycleRule, motion: Floats, towards: Floats) -> Relaxed:
+    """The same for a graph whose tick and pull are one matrix: a ← motion · a + towards."""
+    activation, moved, done = graph.activation.copy(), math.inf, 0
+    while done < rule.relax_ticks and not moved < rule.rest:
+        after = motion @ activation
+        after += towards
+        moved = largest_change(activation, after)
+        activation = after
+        done += 1
+    graph.activation[:] = activation
+    graph.tick += done
+    return Relaxed(done, moved, moved < rule.rest)
 
 
 def break_strained(graph: LivingGraph, rule: CycleRule) -> list[Broken]:

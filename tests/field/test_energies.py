@@ -61,6 +61,18 @@ def test_force_on_a_row_ignores_its_companions(name: str) -> None:
     torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("name", ["wave", "memory", "tension", "anchor"])
+def test_a_force_is_added_to_another_with_the_gradients_of_a_sum(name: str) -> None:
+    energy, other, towards = make(name), random_state(7).requires_grad_(), random_state(8)
+    state = random_state().requires_grad_()
+    added, summed = energy.onto(other, state), other + energy.force(state)
+    torch.testing.assert_close(added, summed, rtol=1e-12, atol=1e-14)
+    got, expected = (
+        torch.autograd.grad((total * towards).sum(), (other, state)) for total in (added, summed)
+    )
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["wave", "memory"])
 def test_every_parameter_of_an_energy_shapes_its_force(name: str) -> None:
     energy = make(name)

@@ -228,7 +228,7 @@ def _descend(state: State, system: System, motion: Motion) -> tuple[State, Motio
         return state, motion
     force = system.energies[0].force(state)
     for term in system.energies[1:]:
-        force = force + term.force(state)
+        force = term.onto(force, state)
     if motion.frozen is not None:
         free = ~motion.frozen[..., None]
         force = (split_waves(force, system.num_waves) * free).flatten(-2)

@@ -22,3 +22,7 @@ class AbstractEnergy(nn.Module, ABC):
     @abstractmethod
     def force(self, state: State) -> State:
         """-∇_S E_b(S_b), exact, differentiable by ordinary backpropagation."""
+
+    def onto(self, force: State, state: State) -> State:
+        """force - ∇_S E, for energies that add more cheaply than one after the other."""
+        return force + self.force(state)

@@ -88,10 +88,21 @@ class PatternMemory(AbstractEnergy):
         return -0.5 * (match * match * gate).sum(dim=(1, 2))
 
     def force(self, state: State) -> State:
+        return self._force(state, None)
+
+    def onto(self, force: State, state: State) -> State:
+        return self._force(state, force)
+
+    def _force(self, state: State, start: State | None) -> State:
+        """The force, added to what there is already in the product that computes it."""
         match, gate = self._overlaps(state)
-        along_key = (match * gate).flatten(0, 1) @ self.key
-        along_value = (match * match).flatten(0, 1)
-        return torch.addmm(along_key, along_value, self.value, alpha=0.5).view(state.shape)
+        by_key = (match * gate).flatten(0, 1)
+        if start is None:
+            along_key = by_key @ self.key
+        else:
+            along_key = torch.addmm(start.flatten(0, 1), by_key, self.key)
+        by_value = (match * match).flatten(0, 1)
+        return torch.addmm(along_key, by_value, self.value, alpha=0.5).view(state.shape)
 
     def _overlaps(self, state: State) -> tuple[Tensor, Tensor]:
         """relu(a_m·s_t + α_{t,m}) and b_m·s_t, both (B, W, M)."""

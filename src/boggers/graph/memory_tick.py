@@ -39,7 +39,7 @@ def raise_here(activation: Tensor, ids: Tensor, rule: Rates) -> None:
     """a_v ← min(1, a_v + A n_v / max n) where n_v > 0; `raise_there` says it for a device."""
     read, level = ids.numpy().reshape(-1), activation.numpy()
     count = len(level)
-    if read.size and not 0 <= read.min() <= read.max() < count:
+    if read.size and read.view(f"u{read.itemsize}").max() >= count:  # unsigned: -1 is large
         read = read[(read >= 0) & (read < count)]
     if not read.size:
         return

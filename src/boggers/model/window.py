@@ -245,7 +245,8 @@ class WindowModel(nn.Module):
         strength = self.bonus.of(contexts)
         if self.config.token_bonus == "additive":
             return replace(system, push=strength[..., None])
-        return replace(system, energies=[*system.energies, HoldEnergy(embedded, strength)])
+        # First: the other forces are then added to the pull inside their own products.
+        return replace(system, energies=[HoldEnergy(embedded, strength), *system.energies])
 
     def parameter_counts(self) -> ParameterCounts:
         """How many numbers training adjusts."""

@@ -149,7 +149,7 @@ def save(
             coupling.save(folder)
         write_json(folder / STATE, state(progress, origin))
 
-    if not is_whole(target):
+    if not is_saved(target, progress):
         try:
             write_folder(target, fill)
         except SafetensorError as error:
@@ -158,6 +158,13 @@ def save(
             ) from error
     prune(checkpoints, step=progress.step, best=progress.best_step, keep=keep)
     return target
+
+
+def is_saved(target: Path, progress: Progress) -> bool:
+    """Whether a checkpoint holds this progress; one that owes a measurement made since does not."""
+    if not is_whole(target):
+        return False
+    return bool(read_json(target / STATE)["progress"].get("owes", False)) == progress.owes
 
 
 def state(progress: Progress, origin: Origin) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class _Training:
         self.validate = validate
         self.progress = prepared.progress
         self.step = self.progress.step
-        self.saved_step = self.step
+        self.saved = (self.step, self.progress.owes)
         self.checkpoint = step_folder(prepared.run.checkpoints, self.step)
         self.validation: Validation | None = None
         self.learner = Learner(
@@ -152,8 +152,9 @@ class _Training:
             self.save()
 
     def save(self) -> None:
-        """Write a checkpoint of the present step, unless it has one."""
-        if self.step == self.saved_step:
+        """Write a checkpoint of the present step, unless it has one that owes no more than this."""
+        now = (self.step, self.progress.owes)
+        if now == self.saved:
             return
         measured = self._checked()
         if self.metrics is not None:
@@ -164,11 +165,11 @@ class _Training:
             skipped=measured.skipped,
             skipped_in_a_row=measured.skipped_in_a_row,
             sums=self.averages.sums(),
-            random_state=self.learner.random_state,
+            random_state=self._random_state,
         )
         with self.clock.paused():
             self.checkpoint = self.writer.save(self.progress, self.learner.carried)
-        self.saved_step = self.step
+        self.saved = now
 
     def result(self, *, interrupted: bool, signal: int | None) -> FitResult:
         """How it ended."""
@@ -281,6 +282,13 @@ class _Training:
             **measured.means,
             **({} if self.prepared.coupling is None else self.prepared.coupling.measurements()),
         )
+
+    @property
+    def _random_state(self) -> str:
+        """Of the last step, also where another process took it and only a measurement was left."""
+        if self.step == self.prepared.progress.step:
+            return self.progress.random_state
+        return self.learner.random_state
 
     @property
     def _epoch(self) -> int:

@@ -15,7 +15,7 @@ from boggers.model.weights import save_shape
 from boggers.train import checkpoint
 from boggers.train.checkpoint import Progress
 from boggers.train.prepare import Prepared
-from boggers.train.step_folders import is_whole, prune, step_folder, sweep
+from boggers.train.step_folders import prune, step_folder, sweep
 
 
 class CheckpointWriter(Protocol):
@@ -84,7 +84,7 @@ class ShardedWriter:
         self.finish()
         prepared, world = self._prepared, self._prepared.world
         target = step_folder(prepared.run.checkpoints, progress.step)
-        if world.told(lambda: is_whole(target)):
+        if world.told(lambda: checkpoint.is_saved(target, progress)):
             return target
         hidden = target.with_name(f".{target.name}.shards")
         world.told(lambda: self._describe(hidden, progress, carried))

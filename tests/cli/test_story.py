@@ -38,8 +38,12 @@ def test_train_and_resume(boggers: Boggers, capsys: pytest.CaptureFixture[str]) 
     assert len(list(Path("run/samples").iterdir())) == 3
     assert read_json(Path("run/eval.json"))["steps"] == 6
 
-    assert main([*TINY, "--max-steps", "9", "--out", "run", "--resume", "auto"]) == 0
-    assert "continued at step 6" in capsys.readouterr().out
+    more = ["--max-steps", "9", "--eval-tokens", "20", "--resume", "auto"]
+    assert main([*TINY, *more, "--out", "run"]) == 0
+    said = capsys.readouterr().out
+    assert "continued at step 6" in said
+    assert "step 9: held-out (first 20 tokens)" in said
+    assert read_json(Path("run/eval.json"))["val_tokens"] > 20
     assert read_json(Path("run/eval.json"))["steps"] == 9
 
 

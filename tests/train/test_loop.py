@@ -9,6 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from boggers.errors import UserError
+from boggers.infer.score import score
 from boggers.train import learner, loop
 from boggers.train.loop import fit
 from boggers.train.metrics import MetricsRow, read_metrics
@@ -228,6 +229,19 @@ class TestSettings:
         assert [event.step for event in listener.evals] == [4, 8, 10]
         assert [row["step"] for row in rows(prepared) if row["val_ce"]] == ["4", "8", "10"]
 
+    def test_eval_tokens(self, make_config: MakeConfig, tmp_path: Path) -> None:
+        _, _, all_of_it = run(make_config(max_steps=2))
+        prepared, result, some = run(
+            make_config(max_steps=2, eval_tokens=7, out=tmp_path / "other")
+        )
+        held_out = prepared.split.held_out
+        (whole,), (part,) = all_of_it.evals, some.evals
+        assert (whole.validation.tokens, whole.validation.partial) == (len(held_out), False)
+        assert (part.validation.tokens, part.validation.partial) == (7, True)
+        assert prepared.judged == held_out[:7]
+        exact = score(prepared.model.eval(), prepared.corpus.ids, held_out.start, held_out[7])
+        assert result.best_ce == pytest.approx(exact.nats / 7, rel=1e-5)
+
     def test_save_every_and_keep_checkpoints(self, make_config: MakeConfig) -> None:
         prepared = prepare(make_config(max_steps=10, save_every=3, keep_checkpoints=3))
         result = fit(prepared)
@@ -262,7 +276,7 @@ class TestSettings:
         elsewhere |= {"precision", "ema_decay"}  # test_stream
         here = {"seed", "max_skipped_steps", *elsewhere}
         here |= {"max_steps", "max_epochs", "batch_size", "batch_tokens"}
-        here |= {"log_every", "eval_every", "save_every", "keep_checkpoints"}
+        here |= {"log_every", "eval_every", "eval_tokens", "save_every", "keep_checkpoints"}
         assert here == {field.name for field in dataclasses.fields(TrainConfig)}
 
 

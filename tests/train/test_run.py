@@ -57,6 +57,7 @@ class TestConfig:
             ("--batch-tokens", {"batch_tokens": 0}),
             ("--log-every", {"log_every": 0}),
             ("--eval-every", {"eval_every": 0}),
+            ("--eval-tokens", {"eval_tokens": 0}),
             ("--save-every", {"save_every": -1}),
             ("--keep-checkpoints", {"keep_checkpoints": 0}),
             ("--max-skipped-steps", {"max_skipped_steps": 0}),

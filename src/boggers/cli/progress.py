@@ -82,10 +82,11 @@ class TrainingProgress:
     def on_eval(self, event: EvalEvent) -> None:
         """Tell what the held-out text says."""
         measured = event.validation
+        which = f" (first {measured.tokens:,} tokens)" if measured.partial else ""
         best = " (best so far)" if event.is_best else ""
         settling = f", settling {measured.diagnosis}" if measured.diagnosis else ""
         self._console.print(
-            f"step {event.step}: held-out {measured.bits_per_byte:.3f} bits per byte, "
+            f"step {event.step}: held-out{which} {measured.bits_per_byte:.3f} bits per byte, "
             f"{measured.ce:.3f} nats per token{best}{settling}",
             highlight=False,
         )

@@ -159,7 +159,7 @@ class EpochRecords:
     def _held_out(self, event: EpochEvent) -> dict[str, Cell]:
         """What the held-out text says, plainly and in the original's ways."""
         prepared, model = self.prepared, self.prepared.model
-        held = prepared.split.held_out
+        held = prepared.judged
         known = self.measured
         validation = known.validation if known is not None and known.step == event.step else None
         if validation is None and prepared.validate is not None:
@@ -172,7 +172,7 @@ class EpochRecords:
         if isinstance(model, WindowModel):
             place = prepared.corpus.ids, held.start, held.stop
             row["val_ce"] = shaped_cross_entropy(model, *place)
-            row["val_traj_contrast"] = held_out_contrast(prepared)
+            row["val_traj_contrast"] = held_out_contrast(prepared, held)
         return row
 
     def _steps_row(self, event: EpochEvent, taken: Summary) -> dict[str, Cell]:
@@ -200,12 +200,12 @@ def _energy_row(event: EpochEvent, energies: Summary) -> dict[str, Cell]:
     }
 
 
-def held_out_contrast(prepared: Prepared) -> float | None:
-    """The path contrast of the held-out windows, negatives drawn at a fixed seed.
+def held_out_contrast(prepared: Prepared, held: range) -> float | None:
+    """The path contrast of windows of held-out text, negatives drawn at a fixed seed.
 
     None where no path is contrasted: without steps, or without windows.
     """
-    model, held, config = prepared.model, prepared.split.held_out, prepared.config.loss
+    model, config = prepared.model, prepared.config.loss
     if not isinstance(model, WindowModel) or model.config.num_dynamics_steps < 2:
         return None
     generator = torch.Generator(device=prepared.device).manual_seed(CONTRAST_SEED)

@@ -44,7 +44,7 @@ class StepEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """A measurement over the whole held-out text."""
+    """A measurement over the held-out text, or its beginning."""
 
     ce: float
     """Plain cross-entropy, in nats per token."""
@@ -52,6 +52,9 @@ class Validation:
     bits_per_byte: float
     tokens: int
     """Held-out tokens, each predicted once."""
+
+    partial: bool = False
+    """Whether these are only the first of them; see `--eval-tokens`."""
 
     diagnosis: str | None = None
     """COLLAPSED, OSCILLATING, DRIFT or HEALTHY; None for a model that takes no steps."""

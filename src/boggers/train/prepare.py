@@ -111,12 +111,17 @@ class Prepared:
         return Batch(contexts, targets, batch.numbers, states)
 
     @property
+    def judged(self) -> range:
+        """The held-out tokens that a measurement during training reads: all, or the first ones."""
+        return self.split.held_out[: self.config.train.eval_tokens]
+
+    @property
     def validate(self) -> Validate | None:
-        """Measures the whole held-out text with plain cross-entropy; None if none is held out."""
+        """Measures held-out text with plain cross-entropy; None if none is held out."""
         return self._validate if len(self.split.held_out) > 0 else None
 
     def _validate(self, model: Model, told: Told) -> Validation:
-        held_out = self.split.held_out
+        held_out = self.judged
         told(0, len(held_out))
         measured = score(model, self.corpus.ids, held_out.start, held_out.stop, progress=told)
         found = diagnose(model, self.corpus.ids, held_out.start, held_out.stop)
@@ -125,6 +130,7 @@ class Prepared:
             ce=measured.nats / measured.tokens,
             bits_per_byte=measured.nats / math.log(2.0) / held_bytes,
             tokens=measured.tokens,
+            partial=measured.tokens < len(self.split.held_out),
             diagnosis=None if found is None else found.verdict,
         )
 

@@ -66,6 +66,10 @@ class TrainConfig:
     eval_every: int | None = None
     """Steps between measurements of the held-out text; after every epoch if left out."""
 
+    eval_tokens: int | None = None
+    """How many held-out tokens, the first ones, such a measurement reads; all if left out. Large
+    models want less of them on a processor; the report at the end reads all in any case."""
+
     save_every: int | None = None
     """Steps between checkpoints besides those after every epoch, at a new best held-out value
     and at the end; none if left out or 0."""
@@ -92,6 +96,7 @@ class TrainConfig:
             ("--batch-tokens", self.batch_tokens, 1),
             ("--log-every", self.log_every, 1),
             ("--eval-every", self.eval_every, 1),
+            ("--eval-tokens", self.eval_tokens, 1),
             ("--save-every", self.save_every, 0),
             ("--keep-checkpoints", self.keep_checkpoints, 1),
             ("--max-skipped-steps", self.max_skipped_steps, 1),

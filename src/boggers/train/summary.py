@@ -69,7 +69,9 @@ def evaluation_json(prepared: Prepared, result: FitResult) -> dict[str, Any]:
             "val_ce": validation.ce if validation else None,
             "val_ppl": math.exp(min(validation.ce, 700.0)) if validation else None,
             "val_bpb": validation.bits_per_byte if validation else None,
-            "val_traj_contrast": held_out_contrast(prepared) if measured else None,
+            "val_traj_contrast": held_out_contrast(prepared, prepared.split.held_out)
+            if measured
+            else None,
             "val_windows": prepared.split.held_out_windows,
             "val_metrics_reliable": measured and prepared.split.reliable,
         },

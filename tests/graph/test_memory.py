@@ -16,7 +16,7 @@ from boggers.graph.memory import (
     sweep,
     sweep_config,
 )
-from boggers.graph.memory_tick import bonus_there, fade_there, raise_there
+from boggers.graph.memory_tick import DeviceVectors
 from tests.graph.golden import close, golden
 
 TICKS = {case["label"]: case for case in golden("goat_memory_tick")["cases"]}
@@ -27,13 +27,18 @@ def states(memory: TokenMemory) -> list[str]:
     return [STATES[int(state)] for state in memory.state]
 
 
+def put(memory: TokenMemory, state: list[str], activation: torch.Tensor | None = None) -> None:
+    codes = torch.tensor([STATES.index(name) for name in state], dtype=torch.int8)
+    found = {**memory.tensors(), "state": codes}
+    memory.restore(found if activation is None else {**found, "activation": activation})
+
+
 @pytest.mark.parametrize("label", TICKS)
 def test_a_tick_matches_the_original(label: str) -> None:
     case = TICKS[label]
     memory = TokenMemory(len(case["init"]), MemoryRule(**case["kwargs"]))
-    memory.activation = torch.tensor([a for _, a, _ in case["init"]], dtype=torch.float64)
-    codes = [STATES.index(state) for _, _, state in case["init"]]
-    memory.state = torch.tensor(codes, dtype=torch.int8)
+    activation = torch.tensor([a for _, a, _ in case["init"]], dtype=torch.float64)
+    put(memory, activation=activation, state=[state for _, _, state in case["init"]])
     for tick in case["ticks"]:
         memory.fade()
         assert close(memory.activation, tick["activation"])
@@ -98,7 +103,7 @@ def test_the_knobs_are_the_originals_and_a_sweep_walks_them() -> None:
 
 def test_dormant_tokens_can_be_revived_and_deep_ones_cannot() -> None:
     memory = TokenMemory(3)
-    memory.state = torch.tensor([0, 1, 2], dtype=torch.int8)
+    put(memory, ["dormant", "active", "deep"])
     memory.revive(torch.tensor([0, 1, 2, 7, -1]))
     assert states(memory) == ["active", "active", "deep"]
     assert close(memory.activation, [0.5, 0.1, 0.1])
@@ -136,16 +141,16 @@ def test_a_device_ticks_with_the_same_bits(rule: MemoryRule, batches: list[list[
     here = TokenMemory(7, rule)
     for batch in batches:
         ids = torch.tensor(batch, dtype=torch.int64)
-        activation, state, low_ticks = (
-            vector.clone() for vector in (here.activation, here.state, here.low_ticks)
-        )
+        there = DeviceVectors(here.tensors(), torch.device("cpu"))
         here.tick(ids)
-        raise_there(activation, ids, rule)
-        fade_there(activation, state, low_ticks, rule)
-        assert torch.equal(activation, here.activation)
-        assert torch.equal(state, here.state)
-        assert torch.equal(low_ticks, here.low_ticks)
-        assert torch.equal(bonus_there(activation, state, rule.bonus_scale), here.bonus())
+        there.read(ids, rule)
+        there.fade(rule)
+        strength = torch.empty(7)
+        there.bonus(rule.bonus_scale, strength)
+        assert torch.equal(there.activation, here.activation)
+        assert torch.equal(there.state, here.state)
+        assert torch.equal(there.low_ticks, here.low_ticks)
+        assert torch.equal(strength, here.bonus())
 
 
 def test_a_tick_of_a_large_vocabulary_takes_at_most_two_milliseconds() -> None:

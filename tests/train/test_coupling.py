@@ -178,7 +178,8 @@ def test_deep_tokens_are_left_out_of_the_bigram_bias(make_config: MakeConfig) ->
     coupling = prepared.coupling
     assert isinstance(coupling, GraphCoupling)
     assert coupling.memory is not None
-    coupling.memory.state.fill_(DEEP)
+    found = coupling.memory.tensors()
+    coupling.memory.restore({**found, "state": torch.full_like(found["state"], DEEP)})
     assert coupling.deep() is not None
     assert bool(coupling.deep().all())  # type: ignore[union-attr]
 

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from boggers.graph.living import LivingGraph
 
 HIGHEST_TENSION = 0.5
@@ -59,12 +61,12 @@ class Feedback:
         self.slow = slow
         self.mood = mood
 
-    def look(self, graph: LivingGraph) -> Mood:
-        """Take in the graph as it is now."""
-        tension = graph.tension()
+    def look(self, graph: LivingGraph, tension: float | None = None) -> Mood:
+        """Take in the graph as it is now, and its T if that is known."""
+        tension = graph.tension() if tension is None else tension
         before = tension if self.slow is None else self.slow
         self.slow = SLOW * before + (1.0 - SLOW) * tension
-        arousal = float(graph.activation.mean()) if len(graph) else 0.5
+        arousal = float(np.add.reduce(graph.activation)) / len(graph) if len(graph) else 0.5
         self.mood = Mood(
             _unit(tension / HIGHEST_TENSION),
             _unit(arousal),

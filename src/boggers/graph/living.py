@@ -78,6 +78,7 @@ class LivingGraph:
         self._columns = np.empty((3, 0))
         self._edges = Adjacency()
         self._dangling: list[tuple[str, str, float]] = []
+        self._walk: tuple[tuple[int, float], Floats] | None = None
 
     @classmethod
     def from_arrays(
@@ -278,22 +279,31 @@ class LivingGraph:
 
     def advance(self, damping: float | None = None) -> None:
         """A tick that is not measured at all."""
-        share = self.damping if damping is None else min(max(damping, 0.0), 1.0)
         activation = self.activation
+        self.tick += 1
+        if damping is None and (walk := self.walk()) is not None:
+            activation[:] = np.dot(walk, activation)
+            return
+        share = self.damping if damping is None else min(max(damping, 0.0), 1.0)
         felt = self._edges.mean(activation)
         felt *= share
         activation *= 1.0 - share
         activation += felt
-        self.tick += 1
 
     def walk(self) -> Floats | None:
-        """The matrix of a tick, (N, N), a ← walk · a; None where so large a one would not pay."""
+        """The matrix of a tick, (N, N), a ← walk · a; None where so large a one would not pay.
+
+        Kept until an edge or a node comes or goes; not to be written to.
+        """
         count = len(self)
         if count > DENSE:
             return None
-        walk = self.damping * self._edges.shares(count)
-        walk[np.diag_indices(count)] += 1.0 - self.damping
-        return walk
+        made_of = self.structure, self.damping
+        if self._walk is None or self._walk[0] != made_of:
+            walk = self.damping * self._edges.shares(count)
+            walk.reshape(-1)[:: count + 1] += 1.0 - self.damping  # the diagonal
+            self._walk = made_of, walk
+        return self._walk[1]
 
     def tension(self) -> float:
         """T = √(mean_i (a_i - ā)²), how much all nodes differ; 0 without nodes, at most 0.5 on
@@ -302,7 +312,7 @@ class LivingGraph:
         count = len(self)
         if not count:
             return 0.0
-        apart = self.activation - self.activation.sum() / count
+        apart = self.activation - np.add.reduce(self.activation) / count
         return math.sqrt(float(apart @ apart) / count)
 
     def node_tension(self) -> Floats:

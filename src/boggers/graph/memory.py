@@ -10,19 +10,7 @@ import torch
 from torch import Tensor
 
 from boggers.errors import UserError
-from boggers.graph.memory_tick import (
-    ACTIVE,
-    DEEP,
-    DORMANT,
-    bonus_here,
-    bonus_there,
-    fade_here,
-    fade_there,
-    how_often,
-    is_here,
-    raise_here,
-    raise_there,
-)
+from boggers.graph.memory_tick import ACTIVE, DEEP, DORMANT, how_often, vectors
 
 STATES = ("dormant", "active", "deep")
 
@@ -110,31 +98,45 @@ class TokenMemory:
                 f"A memory needs at least one token; a vocabulary of {vocab_size} came."
             )
         self.rule = rule or MemoryRule()
-        # Metal has no float64.
-        exact = torch.float32 if torch.device(device).type == "mps" else torch.float64
-        self.activation = torch.full(
-            (vocab_size,), self.rule.dormant_threshold, dtype=exact, device=device
-        )
-        self.state = torch.full((vocab_size,), DORMANT, dtype=torch.int8, device=device)
-        self.low_ticks = torch.zeros(vocab_size, dtype=torch.int32, device=device)
+        first = self.rule.dormant_threshold
+        begin = {
+            "activation": torch.full((vocab_size,), first, dtype=torch.float64),
+            "state": torch.full((vocab_size,), DORMANT, dtype=torch.int8),
+            "low_ticks": torch.zeros(vocab_size, dtype=torch.int32),
+        }
+        self._device = torch.device(device)
+        self._vectors = vectors(begin, self._device)
         self.ticks = 0
 
     def __len__(self) -> int:
         return len(self.activation)
+
+    @property
+    def activation(self) -> Tensor:
+        """a, (V,)."""
+        return self._vectors.activation
+
+    @property
+    def state(self) -> Tensor:
+        """0 dormant, 1 active, 2 deep, (V,), int8; a copy."""
+        return self._vectors.state
+
+    @property
+    def low_ticks(self) -> Tensor:
+        """Ticks on end below L, (V,), int32."""
+        return self._vectors.low_ticks
 
     def tick(self, contexts: Tensor) -> None:
         """Read a batch of token ids of any shape and let everything else fade a little.
 
         Ids outside the vocabulary are ignored; an empty batch is pure decay.
         """
-        read = raise_here if is_here(self.activation) else raise_there
-        read(self.activation, contexts, self.rule)
+        self._vectors.read(contexts, self.rule)
         self.fade()
 
     def fade(self) -> None:
         """Decay, then change states, then count low ticks: GOAT-TS's `memory_tick`."""
-        fade = fade_here if is_here(self.activation) else fade_there
-        fade(self.activation, self.state, self.low_ticks, self.rule)
+        self._vectors.fade(self.rule)
         self.ticks += 1
 
     def revive(self, ids: Tensor, when: Tensor | None = None) -> None:
@@ -147,27 +149,33 @@ class TokenMemory:
         ids = ids.reshape(-1)
         if not len(ids):
             return
-        at, seen = how_often(self.activation, ids)
-        activation, state = self.activation.index_select(0, at), self.state.index_select(0, at)
-        rise = (seen > 0) & (state == DORMANT)
+        known = self._vectors
+        at, seen = how_often(known.activation, ids)
+        activation, active = known.activation.index_select(0, at), known.active.index_select(0, at)
+        rise = (seen > 0) & ~active & ~known.deep.index_select(0, at)
         if when is not None:
             rise = rise & when
         risen = torch.where(rise, activation.clamp_min(0.5), activation)
-        self.activation.scatter_(0, at, risen)
-        self.state.scatter_(0, at, state.masked_fill_(rise, ACTIVE))
+        known.activation.scatter_(0, at, risen)
+        known.active.scatter_(0, at, active | rise)
 
-    def bonus(self) -> Tensor:
-        """bonus_scale · a of active tokens, 0 of others, (V,), in float32."""
-        bonus = bonus_here if is_here(self.activation) else bonus_there
-        return bonus(self.activation, self.state, self.rule.bonus_scale)
+    def bonus(self, out: Tensor | None = None) -> Tensor:
+        """bonus_scale · a of active tokens, 0 of others, (V,), in float32.
+
+        Args:
+            out: written and returned; a new vector if left out.
+        """
+        found = torch.empty(len(self), device=self._device) if out is None else out
+        self._vectors.bonus(self.rule.bonus_scale, found)
+        return found
 
     def deep(self) -> Tensor:
-        """Which tokens are deep, (V,): they are left out of the bigram bias."""
-        return self.state == DEEP
+        """Which tokens are deep, (V,): they are left out of the bigram bias. A copy."""
+        return self._vectors.deep.clone()
 
     def bonus_of(self, token: int) -> float:
         """One token's bonus; 0 outside the vocabulary. Waits for the device."""
-        if not 0 <= token < len(self) or int(self.state[token]) != ACTIVE:
+        if not 0 <= token < len(self) or not self._vectors.active[token]:
             return 0.0
         return self.rule.bonus_scale * float(self.activation[token])
 
@@ -203,8 +211,7 @@ class TokenMemory:
                     f"A token memory of {len(self):,} tokens needs {name} {tuple(value.shape)}; "
                     f"{came or 'nothing'} came. Use the checkpoint of this run."
                 )
-        for name in ("activation", "state", "low_ticks"):
-            setattr(self, name, tensors[name].to(mine[name]).clone())
+        self._vectors = vectors(tensors, self._device)
         self.ticks = int(tensors["ticks"])
 
 

@@ -102,13 +102,21 @@ class GraphStore:
         with self._explained():
             return self._meta("tick") is None
 
-    def save(self, graph: LivingGraph, *, language: float | None = None, evolved: int = 0) -> None:
+    def save(
+        self,
+        graph: LivingGraph,
+        *,
+        language: float | None = None,
+        evolved: int = 0,
+        tension: float | None = None,
+    ) -> None:
         """Write the graph as it stands and a row of history, all of it or nothing.
 
         Args:
             graph: what to save.
             language: the language tension that the tick felt.
             evolved: nodes that grew in it.
+            tension: the graph's T as it stands, if that is known.
         """
         with self._transaction():
             if self._graph is not graph or not self._went_on(graph.tick):
@@ -123,7 +131,7 @@ class GraphStore:
                 (
                     graph.tick,
                     time.time(),
-                    graph.tension(),
+                    graph.tension() if tension is None else tension,
                     len(graph),
                     graph.num_edges,
                     language,

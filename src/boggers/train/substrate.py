@@ -91,7 +91,7 @@ class GraphCoupling:
                 # The original's low-tension event: what is calm wakes its dormant tokens.
                 self.memory.revive(batch.contexts, when=tension < rule.calm)
             self.memory.tick(batch.contexts)
-            self.model.bonus.write(self.memory.bonus())
+            self.memory.bonus(self.model.bonus.strength)
         if self.substrate is not None:
             self.substrate.waiting = tension
 
@@ -161,10 +161,12 @@ class Substrate:
             return
         felt = self.node.feel(float(self.waiting))
         self.waiting = None
-        self.feedback.look(self.node.graph)
+        graph = self.node.graph
+        tension = graph.tension()
+        self.feedback.look(graph, tension)
         if felt.fired and self.path is not None:
             self._opened(self.path).save(
-                self.node.graph, language=felt.language_tension, evolved=felt.evolved
+                graph, language=felt.language_tension, evolved=felt.evolved, tension=tension
             )
 
     def snapshot(self) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class GraphCoupling:
                 # The original's low-tension event: what is calm wakes its dormant tokens.
                 self.memory.revive(batch.contexts, when=tension < rule.calm)
             self.memory.tick(batch.contexts)
-            self.memory.bonus(self.model.bonus.strength)
+            self.memory.bonus(self.model.bonus.strength)  # where the model reads it
         if self.substrate is not None:
             self.substrate.waiting = tension
 

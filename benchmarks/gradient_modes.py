@@ -81,7 +81,7 @@ def bytes_kept(prepared: Any) -> int:
         noise = torch.Generator().manual_seed(0)
         loss = objective(prepared.model, prepared.batch(0, 0), prepared.config.loss, noise)
         total = sum(storages.values())
-        loss.total.backward()
+        loss.total.backward()  # type: ignore[no-untyped-call]
     prepared.model.zero_grad()
     return total
 

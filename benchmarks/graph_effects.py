@@ -57,6 +57,8 @@ class Options:
     """Which settings."""
     steps: int = 400
     """Optimiser steps."""
+    beat_tokens: int | None = None
+    """Tokens between two beats of graph and memory; a batch of these runs has 1,024."""
     bytes: int = 400_000
     """Of the text."""
     json: Path | None = None
@@ -92,6 +94,8 @@ def main() -> None:
 def trained(name: str, seed: int, options: Options, folder: Path) -> Outcome:
     """One run from nothing."""
     graph, physics, _ = SETTINGS[name]
+    if graph.anything:
+        graph = dataclasses.replace(graph, beat_tokens=options.beat_tokens)
     config = RunConfig(
         model=WindowConfig(state_dim=64, memory_patterns=64, window_size=8, **physics),  # type: ignore[arg-type]
         text=TextConfig(tokenizer="bpe", vocab_size=512),
@@ -124,7 +128,7 @@ def trained(name: str, seed: int, options: Options, folder: Path) -> Outcome:
     return Outcome(
         name,
         seed,
-        prepared.validate(prepared.model).bits_per_byte,
+        prepared.validate(prepared.model, lambda done, total: None).bits_per_byte,
         mean_cosine(prepared),
         float(row["train_ce"]),
         seconds,

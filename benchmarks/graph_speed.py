@@ -58,11 +58,14 @@ class Options:
     """Relaxation steps of a window model; the recipe a1 has 32."""
     readout: Literal["tied", "flat"] = "tied"
     """How a window model reads; flat is the original's, and dearer."""
+    beat_tokens: int | None = None
+    """Tokens between two beats of graph and memory, as in training; 1 = every step is one."""
     rounds: int = 15
     """How often everything is timed."""
-    in_a_row: int = 5
+    in_a_row: int = 8
     """Steps of one kind before it is the other's turn: training takes them one after another, and
-    what a step does last is still in the caches when the next one begins."""
+    what a step does last is still in the caches when the next one begins. A multiple of the steps
+    of a beat, which are 8 of 64 windows and 2 of 256."""
     clock: Literal["wall", "cpu"] = "wall"
     """cpu: seconds of this process alone, for machines on which others work as well."""
 
@@ -106,9 +109,11 @@ def ticks(options: Options) -> None:
 def random_graph(count: int) -> LivingGraph:
     """N nodes and 10 N edges between random pairs."""
     random, edges = np.random.default_rng(0), count * EDGES_PER_NODE
-    ends = random.integers(0, count, (2, edges), dtype=np.int32)
+    source, target = random.integers(0, count, (2, edges), dtype=np.int32)
     names = (str(number) for number in range(count))
-    return LivingGraph.from_arrays(names, random.random(count), *ends, random.random(edges))
+    return LivingGraph.from_arrays(
+        names, random.random(count), source, target, random.random(edges)
+    )
 
 
 def steps(options: Options, vocabulary: int) -> None:
@@ -116,7 +121,11 @@ def steps(options: Options, vocabulary: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         plain = training_step(options, vocabulary, None)
         both = GraphConfig(
-            use_substrate=True, use_goat_memory=True, language_threshold=0.0, graph_rate=1.0
+            use_substrate=True,
+            use_goat_memory=True,
+            beat_tokens=options.beat_tokens,
+            language_threshold=0.0,
+            graph_rate=1.0,
         )
         coupled = training_step(options, vocabulary, (both, Path(folder)))
         for work in (plain, coupled):
@@ -128,7 +137,7 @@ def steps(options: Options, vocabulary: int) -> None:
             on.append(mean(timed(coupled, options.in_a_row, options.clock)))
     ratios = [b / a for a, b in zip(off, on, strict=True)]
     print(
-        f"\nV = {vocabulary:,}, {_what(options)}: "
+        f"\nV = {vocabulary:,}, {_what(options)}, a beat every {both.beat:,} tokens: "
         f"{1e3 * median(off):.1f} ms a step off, {1e3 * median(on):.1f} ms on; "
         f"ratio of medians {median(on) / median(off):.4f}, of fastest {min(on) / min(off):.4f}, "
         f"median of ratios {median(ratios):.4f}"
@@ -172,7 +181,7 @@ def training_step(
         with nullcontext() if coupling is None else coupling.controls():
             loss = objective(model, batch, LossConfig(), generator)
         optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
+        loss.total.backward()  # type: ignore[no-untyped-call]
         guarded_step(optimizer, loss.total, 1e-3 * damping, 1.0)
         if coupling is not None:
             coupling.after_step(batch, loss)

@@ -107,7 +107,7 @@ def training_step(
     def step() -> None:
         loss = objective(model, batch, config, generator)
         optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
+        loss.total.backward()  # type: ignore[no-untyped-call]
         guarded_step(optimizer, loss.total, 1e-3, 1.0)
 
     return step

@@ -56,7 +56,7 @@ def training_step(model: nn.Module) -> Callable[[], object]:
         logits = model(tokens[:, :-1])
         loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         guarded_step(optimizer, loss, 1e-4, 1.0)
 
     return step
@@ -69,7 +69,8 @@ def passes(model: nn.Module, length: int) -> Callable[[], object]:
     def run() -> None:
         model.zero_grad(set_to_none=True)
         logits = model(tokens)
-        F.cross_entropy(logits.flatten(0, 1), tokens.flatten()).backward()
+        loss = F.cross_entropy(logits.flatten(0, 1), tokens.flatten())
+        loss.backward()  # type: ignore[no-untyped-call]
 
     return run
 
@@ -78,7 +79,7 @@ def decoding(model: StreamModel, position: int) -> Callable[[], object]:
     """So many single tokens, beginning at a position of one text."""
     with torch.no_grad():
         state = model.start(1)
-        for part in draw(1, position).split(4096, dim=1):
+        for part in torch.split(draw(1, position), 4096, dim=1):
             _, state = model.prefill(part, state)
     token = torch.tensor([7])
 
@@ -119,7 +120,9 @@ def main() -> None:
         print(f"  {name:8}{shown}")
 
     print(f"\nDecoding {DECODED} tokens of one text, by position")
-    stream = ours.model.eval()
+    stream = ours.model
+    assert isinstance(stream, StreamModel)
+    stream.eval()
     found = medians(
         {f"{p:,}": decoding(stream, p) for p in (NEAR, FAR)}, max(15, 3 * options.rounds)
     )

@@ -35,6 +35,7 @@ from tests.train.conftest import MakeConfig
 BOTH = GraphConfig(
     use_substrate=True,
     use_goat_memory=True,
+    beat_tokens=1,
     graph_steps=4.0,
     graph_rate=8.0,
     evolve_threshold=0.1,
@@ -106,16 +107,21 @@ def test_a_coupled_run_keeps_its_graph_and_its_memory(make_config: MakeConfig) -
     assert torch.equal(engine.model.bonus.strength, prepared.coupling.memory.bonus())
 
 
-@pytest.mark.parametrize("architecture", ["window", "stream"])
+@pytest.mark.parametrize(
+    ("architecture", "beat_tokens", "ticks"),
+    [("window", 1, 12), ("window", 70, 4), ("stream", 300, 4)],
+)
 def test_a_resumed_run_has_the_same_bits(
-    make_config: MakeConfig, tmp_path: Path, architecture: str
+    make_config: MakeConfig, tmp_path: Path, architecture: str, beat_tokens: int, ticks: int
 ) -> None:
+    graph = dataclasses.replace(BOTH, beat_tokens=beat_tokens)
     stream = StreamConfig(
         state_dim=8, num_stages=1, sequence_length=16, memory_patterns=8, num_waves=2
     )
 
     def config(name: str, **settings: Any) -> RunConfig:
-        made = coupled(make_config(out=tmp_path / name, batch_size=8, ema_decay=0.9, **settings))
+        made = make_config(out=tmp_path / name, batch_size=8, ema_decay=0.9, **settings)
+        made = coupled(made, graph)
         if architecture == "stream":
             made = dataclasses.replace(made, architecture="stream", model=stream)
         return made
@@ -126,10 +132,10 @@ def test_a_resumed_run_has_the_same_bits(
     for name, weight in whole.model.state_dict().items():
         assert torch.equal(weight, again.model.state_dict()[name]), name
     one, two = (p.run.folder / "checkpoints" / "step-0000012" for p in (whole, again))
-    for file in ("graph.json", "memory.safetensors", "average.safetensors"):
+    for file in ("beat.safetensors", "graph.json", "memory.safetensors", "average.safetensors"):
         assert (one / file).read_bytes() == (two / file).read_bytes()
     with GraphStore(again.run.folder / "graph.sqlite") as store:
-        assert len(store.history()) == 12
+        assert len(store.history()) == ticks
 
 
 def test_the_memory_moves_what_settles_and_rows_stay_alone(make_config: MakeConfig) -> None:
@@ -256,6 +262,7 @@ def test_options_that_would_do_nothing_are_refused(make_config: MakeConfig) -> N
         {"memory_decay": 0.9},
         {"use_substrate": True, "memory_bonus_scale": 0.1},
         {"use_goat_memory": True, "hook_url": "http://x"},
+        {"beat_tokens": 1},
     ):
         with pytest.raises(UserError, match="does nothing without"):
             GraphConfig(**options)
@@ -270,6 +277,8 @@ def test_options_that_would_do_nothing_are_refused(make_config: MakeConfig) -> N
     memory = GraphConfig(use_goat_memory=True)
     with pytest.raises(UserError, match="act while states settle"):
         prepare(coupled(make_config(num_dynamics_steps=0), memory))
+    with pytest.raises(UserError, match="--beat-tokens must be at least 1; it is 0"):
+        GraphConfig(use_goat_memory=True, beat_tokens=0)
     with pytest.raises(UserError, match="above 0"):
         GraphConfig(use_substrate=True, evolve_threshold=0.0)
     tokens = dataclasses.replace(make_config(), architecture="token", model=TokenConfig())
@@ -278,7 +287,7 @@ def test_options_that_would_do_nothing_are_refused(make_config: MakeConfig) -> N
 
 
 def test_the_graph_feels_a_token_model_and_moves_its_steps(make_config: MakeConfig) -> None:
-    graph = GraphConfig(use_substrate=True, graph_steps=4.0, language_threshold=0.0)
+    graph = GraphConfig(use_substrate=True, beat_tokens=1, graph_steps=4.0, language_threshold=0.0)
     model = TokenConfig(state_dim=8, num_waves=2, sequence_length=4, breaks=True)
     made = dataclasses.replace(make_config(max_steps=3), architecture="token", model=model)
     prepared, result = finished(coupled(made, graph))

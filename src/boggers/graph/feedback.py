@@ -10,8 +10,8 @@ from boggers.graph.living import LivingGraph
 HIGHEST_TENSION = 0.5
 """The most that T can be on activations in [0, 1]."""
 
-SLOW = 0.99
-"""What is left of the slow average of T after a batch."""
+SLOW = 0.98
+"""What is left of the slow average of T after a beat."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,8 @@
     step-0000123/
         model.safetensors · model.json · optimizer.safetensors · state.json · manifest.json
         and average.safetensors where a running average is kept, carried.safetensors where a step
-        goes on from what the one before left, memory.safetensors and graph.json where tokens are
-        remembered and a graph is driven
+        goes on from what the one before left, memory.safetensors, graph.json and beat.safetensors
+        where tokens are remembered and a graph is driven
 
 The random numbers of a step are a pure function of the seed and the step (see `train.learner`), so
 no generator state has to be restored; `random_state` in state.json is a witness of the last one.

@@ -18,7 +18,7 @@ class Coupling(Protocol):
     """What the training loop tells a graph and a memory, and what it hears from them."""
 
     def before_step(self) -> float:
-        """Let the graph feel the step before; the factor of the next learning rate."""
+        """Let the graph feel a beat that ended; the factor of the next learning rate."""
 
     def controls(self) -> AbstractContextManager[None]:
         """Inside this context the model settles as the graph wants."""
@@ -27,7 +27,7 @@ class Coupling(Protocol):
         """Tokens to be left out of the bigram bias, (V,)."""
 
     def after_step(self, batch: Batch, loss: Loss) -> None:
-        """Remember the tokens of a step and how tense it was; waits for nothing."""
+        """Take in the tokens of a step and how tense it was; waits for nothing."""
 
     def measurements(self) -> dict[str, float]:
         """Columns of the metrics row that is due, by name; waits for the device."""

@@ -11,6 +11,9 @@ from boggers.model.architectures import ModelConfig
 from boggers.model.stream_config import StreamConfig
 from boggers.model.token_config import TokenConfig
 
+BEAT_TOKENS = 4096
+"""Two batches of the recipes window, demo and stream-small."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GraphConfig:
@@ -23,15 +26,20 @@ class GraphConfig:
     """Remember which tokens were read lately; active ones pull while states settle, deep ones are
     left out of --token-bigram-bias. Saved with every checkpoint; the pull stays with the model."""
 
+    beat_tokens: int | None = None
+    """Tokens read between two beats: at the first batch, and whenever as many more were read, the
+    graph feels the mean tension since the last beat and the memory takes in what was read. 1 makes
+    every batch a beat. 4,096 if left out; 1 with --substrate-original."""
+
     language_threshold: float = 0.10
-    """Batches of less tension do not reach the graph."""
+    """Beats of less tension do not reach the graph."""
 
     evolve_threshold: float = 0.15
     """Strain across an edge, at rest, above which it breaks and a node grows in it; with
     --substrate-original, the graph's tension above which a node is added."""
 
     substrate_original: bool = False
-    """Drive the graph exactly as TS-Core's bridge did: no base levels, one plain tick a batch."""
+    """Drive the graph exactly as TS-Core's bridge did: no base levels, one plain tick a beat."""
 
     hook_url: str | None = None
     """Where to POST {lang_tension, ts_tension, evolve} whenever the graph grows; LLM_HOOK_URL if
@@ -53,16 +61,16 @@ class GraphConfig:
     least a half; the rise is over a slow average, as a share of 0.5."""
 
     memory_decay: float = 0.95
-    """What is left of a token's activation after a step; at least 0, usually below 1."""
+    """What is left of a token's activation after a beat; at least 0, usually below 1."""
 
     memory_active_threshold: float = 0.5
-    """Activation from which a token is active; in a batch its most frequent token gains as much."""
+    """Activation from which a token is active; the most frequent token of a beat gains as much."""
 
     memory_dormant_threshold: float = 0.1
     """Activation below which a token is not active; at least 0, at most the active one."""
 
     memory_ticks_to_deep: int = 3
-    """Steps on end below that after which a token is deep; at least 1."""
+    """Beats on end below that after which a token is deep; at least 1."""
 
     memory_bonus_scale: Annotated[float, tyro.conf.arg(aliases=("--goat-bonus-scale",))] = 0.05
     """An active token's pull, as a multiple of its activation; at least 0."""
@@ -91,11 +99,25 @@ class GraphConfig:
         ):
             if not holds:
                 raise UserError(f"{_flag(option)} must be {rule}; it is {getattr(self, option)}.")
+        if self.beat_tokens is not None:
+            if self.beat_tokens < 1:
+                raise UserError(f"--beat-tokens must be at least 1; it is {self.beat_tokens}.")
+            if not self.anything:
+                raise UserError(
+                    "--beat-tokens does nothing without --use-substrate or --use-goat-memory."
+                )
         if self.evolve_threshold <= 0 and not self.substrate_original:
             raise UserError(f"--evolve-threshold must be above 0; it is {self.evolve_threshold}.")
         if self.graph_rate is not None and self.graph_rate < 0:
             raise UserError(f"--graph-rate must be at least 0; it is {self.graph_rate}.")
         self._require_its_switch()
+
+    @property
+    def beat(self) -> int:
+        """Tokens between two beats."""
+        if self.beat_tokens is not None:
+            return self.beat_tokens
+        return 1 if self.substrate_original else BEAT_TOKENS
 
     @property
     def anything(self) -> bool:

@@ -21,6 +21,7 @@ from boggers.graph.store import GraphStore
 from boggers.graph.tscore import bootstrap
 from boggers.graph.webhook import Webhook, webhook_from_environment
 from boggers.model.architectures import Model
+from boggers.train.beats import Beat, Beats
 from boggers.train.graph_config import GraphConfig
 from boggers.train.loss import Loss
 from boggers.train.run import Run
@@ -28,13 +29,15 @@ from boggers.train.run import Run
 DATABASE = "graph.sqlite"
 MEMORY = "memory.safetensors"
 SNAPSHOT = "graph.json"
+BEAT = "beat.safetensors"
 
 
 class GraphCoupling:
     """The graph and the memory of one run.
 
-    The graph feels a step when the next one begins: by then its tension has been computed, so that
-    asking for it hardly waits, and the order is the same on every machine.
+    Both move once a beat; see `Beats`. The graph feels it when the next step begins: by then its
+    tension has been computed, so that asking for it hardly waits, and the order is the same on
+    every machine.
 
     Args:
         config: what is on and how strongly.
@@ -57,6 +60,8 @@ class GraphCoupling:
         self.model = model
         self.memory: TokenMemory | None = None
         self.substrate: Substrate | None = None
+        self._device = device
+        self._beats = Beats(config.beat)
         if config.use_goat_memory:
             self.memory = TokenMemory(model.vocab_size, memory_rule(config), device)
         if config.use_substrate:
@@ -84,16 +89,14 @@ class GraphCoupling:
         return None if self.memory is None else self.memory.deep()
 
     def after_step(self, batch: Batch, loss: Loss) -> None:
-        tension = language_tension(loss.settling)
+        beat = self._beats.add(batch.contexts, language_tension(loss.settling))
+        if beat is None:
+            return
         if self.memory is not None and self.model.bonus is not None:
-            rule = self.model.config.break_rule
-            if rule is not None and tension is not None:
-                # The original's low-tension event: what is calm wakes its dormant tokens.
-                self.memory.revive(batch.contexts, when=tension < rule.calm)
-            self.memory.tick(batch.contexts)
+            self._remember(self.memory, beat)
             self.memory.bonus(self.model.bonus.strength)  # where the model reads it
         if self.substrate is not None:
-            self.substrate.waiting = tension
+            self.substrate.waiting = beat.tension
 
     def measurements(self) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -122,12 +125,15 @@ class GraphCoupling:
         }
 
     def save(self, folder: Path) -> None:
+        save_file(self._beats.tensors(), folder / BEAT)
         if self.memory is not None:
             save_file(self.memory.tensors(), folder / MEMORY)
         if self.substrate is not None:
             write_json(folder / SNAPSHOT, self.substrate.snapshot())
 
     def load(self, folder: Path) -> None:
+        if (folder / BEAT).is_file():
+            self._beats.restore(load_file(folder / BEAT), self._device)
         if self.memory is not None and (folder / MEMORY).is_file():
             self.memory.restore(load_file(folder / MEMORY))
         if self.substrate is not None and (folder / SNAPSHOT).is_file():
@@ -135,6 +141,14 @@ class GraphCoupling:
 
     def close(self) -> tuple[str, ...]:
         return () if self.substrate is None else self.substrate.close()
+
+    def _remember(self, memory: TokenMemory, beat: Beat) -> None:
+        rule = self.model.config.break_rule
+        if rule is not None and beat.tensions:
+            # The original's low-tension event: what is calm wakes its dormant tokens.
+            for read, tension in zip(beat.read, beat.tensions, strict=True):
+                memory.revive(read, when=tension < rule.calm)
+        memory.tick(beat.tokens)
 
 
 class Substrate:

@@ -165,8 +165,8 @@ class LanguageNode:
         if self.total.fired or not self.total.batches:
             return None
         return (
-            f"The graph never felt the model: in {self.total.batches:,} batches no tension reached "
-            f"the language threshold {self.language_threshold:g}. Lower it to let it through."
+            f"The graph never felt the model: of {self.total.batches:,} tensions none reached the "
+            f"language threshold {self.language_threshold:g}. Lower it to let them through."
         )
 
     def _original(self, tension: float | None) -> Felt:

@@ -45,6 +45,7 @@ class ServingEngine:
         self._taken = 0
         self._retired: set[str] = set()
         self._closing = False
+        self._broken = False
         self._thread = threading.Thread(target=self._run, name="boggers-engine", daemon=True)
         self._thread.start()
 
@@ -52,6 +53,11 @@ class ServingEngine:
     def alive(self) -> bool:
         """Whether it does its turns."""
         return self._thread.is_alive() and not self._closing
+
+    @property
+    def broken(self) -> bool:
+        """Whether a defect has ended it; closed, it is neither broken nor alive."""
+        return self._broken
 
     @property
     def waiting(self) -> int:
@@ -148,6 +154,7 @@ class ServingEngine:
     def _end(self) -> None:
         """The thread ends: whoever still waits is told."""
         with self._wake:
+            self._broken = not self._closing
             self._closing = True
             waiting = self._queue.drop_if(lambda _: True)
         self._turns.end(waiting)

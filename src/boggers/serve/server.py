@@ -119,7 +119,7 @@ def _watch(
         started()
     looked = time.monotonic()
     while not over.wait(0.2):
-        if not house.engine.alive:
+        if house.engine.broken:
             house.failure = "The engine has stopped; the log says why."
             server.should_exit = True
             return

@@ -313,7 +313,8 @@ class LivingGraph:
         if not count:
             return 0.0
         apart = self.activation - np.add.reduce(self.activation) / count
-        return math.sqrt(float(apart @ apart) / count)
+        # Not a dot product: of long vectors BLAS makes that with threads that spin afterwards.
+        return math.sqrt(float(np.add.reduce(np.square(apart, out=apart))) / count)
 
     def node_tension(self) -> Floats:
         """|t_i - a_i|, how far each node is from what its neighbours say, (N,); 0 everywhere once

@@ -26,6 +26,11 @@ DENSE = 64
 SMALL = 4096
 """Up to so many edges the matrix is made anew at once, so that results never depend on history."""
 
+LARGE = 1 << 22
+"""From so many entries on, 48 MiB, the matrix is kept in blocks: it comes from memory at every
+product, and a second core halves the wait. Below, a product takes a few milliseconds at most, and
+the other cores are left to others."""
+
 
 class Adjacency:
     """A multiset of edges and the symmetric matrix W that they add up to.
@@ -153,7 +158,12 @@ class Adjacency:
 
     def _compress(self, nodes: int) -> None:
         rows, columns, values = self._both_ways()
-        self._matrix = coo_array((values, (rows, columns)), shape=(nodes, nodes)).tocsr()
+        matrix = coo_array((values, (rows, columns)), shape=(nodes, nodes)).tocsr()
+        if matrix.nnz >= LARGE:
+            from boggers.graph.blocks import RowBlocks  # torch, for its threads; seconds to import
+
+            matrix = RowBlocks(matrix)
+        self._matrix = matrix
         self._compressed = self._count
         self._sum_degrees(nodes)  # in the order of the edges, however they came
 

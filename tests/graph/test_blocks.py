@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.sparse import coo_array
 
-from boggers.graph import sparse
+from boggers.graph import blocks, sparse
 from boggers.graph.blocks import RowBlocks
 from boggers.graph.living import LivingGraph
 
@@ -21,11 +21,15 @@ def threads(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("cached", [1, 1 << 20])
 @pytest.mark.parametrize("rows", [1, 7, 64, 5_000])
 @pytest.mark.parametrize(
     ("count", "entries"), [(2, 9), (200, 3_000), (1_001, 500), (1_001, 60_000)]
 )
-def test_a_product_is_that_of_the_matrix(count: int, entries: int, rows: int) -> None:
+def test_a_product_is_that_of_the_matrix(
+    count: int, entries: int, rows: int, cached: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "CACHED", cached)
     random = np.random.default_rng(count + entries)
     places = random.integers(0, count, (2, entries))
     plain = coo_array((random.normal(size=entries), tuple(places)), shape=(count, count)).tocsr()
@@ -33,16 +37,19 @@ def test_a_product_is_that_of_the_matrix(count: int, entries: int, rows: int) ->
     assert np.array_equal(RowBlocks(plain, rows) @ values, plain @ values)
 
 
-def test_blocks_are_no_more_than_the_entries_pay_for() -> None:
+@pytest.mark.usefixtures("threads")
+def test_blocks_are_enough_for_every_thread_and_no_more_than_the_entries_pay_for() -> None:
     few = coo_array((np.ones(40), (np.arange(40), np.arange(40))), shape=(40, 40)).tocsr()
     assert len(RowBlocks(few, 2)._parts) == 1
     many = coo_array(np.ones((40, 40))).tocsr()
     assert len(RowBlocks(many, 2)._parts) == 20
+    assert len(RowBlocks(many)._parts) == torch.get_num_threads()
 
 
 def test_a_graph_in_blocks_lives_as_one_without(monkeypatch: pytest.MonkeyPatch) -> None:
     def lived(large: int) -> np.ndarray:
         monkeypatch.setattr(sparse, "LARGE", large)
+        monkeypatch.setattr(blocks, "CACHED", large)
         random = np.random.default_rng(3)
         source, target = random.integers(0, 3_000, (2, 20_000), dtype=np.int32)
         graph = LivingGraph.from_arrays(

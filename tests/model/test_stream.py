@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from boggers.errors import UserError
@@ -25,6 +26,8 @@ SMALL = StreamConfig(
     succession_slots=8,
     recency=True,
 )
+LEARNING = replace(SMALL, fast_values=True)
+EITHER = pytest.mark.parametrize("config", [SMALL, LEARNING], ids=["fixed", "learning"])
 BASINS = 3
 """Of a model with recall; other memories have one."""
 
@@ -36,9 +39,10 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def small(memory: Any, **options: Any) -> StreamConfig:
-    """With several basins where there may be."""
-    basins = BASINS if memory == "recall" and options.get("num_dynamics_steps", 2) else 1
-    return replace(SMALL, memory=memory, num_basins=basins, **options)
+    """With several basins and fast values where there may be."""
+    recalls = memory == "recall" and options.get("num_dynamics_steps", 2) > 0
+    basins = BASINS if recalls else 1
+    return replace(SMALL, memory=memory, num_basins=basins, fast_values=recalls, **options)
 
 
 def lively(config: StreamConfig = SMALL) -> StreamModel:
@@ -85,9 +89,10 @@ def test_a_changed_token_changes_no_bit_before_it(
             assert not torch.equal(after[:, t:], before[:, t:])
 
 
-def test_a_hostile_token_reaches_no_earlier_position() -> None:
+@EITHER
+def test_a_hostile_token_reaches_no_earlier_position(config: StreamConfig) -> None:
     """A table row of infinities would poison whatever reads it, even multiplied by zero."""
-    model = lively()
+    model = lively(config)
     tokens = text().clamp_max(VOCAB - 2)
     with torch.no_grad():
         before = model(tokens).logits[..., : VOCAB - 1]
@@ -123,9 +128,10 @@ def test_the_two_ways_differ_by_rounding_alone(memory: Any) -> None:
             assert (logits - whole[:, t]).abs().max() <= 1e-12 * whole[:, t].abs().max()
 
 
+@EITHER
 @pytest.mark.parametrize("tokens", [text(), refrain(), refrain(2, 600)])
-def test_a_text_may_be_cut_anywhere(tokens: Tensor) -> None:
-    model = lively()
+def test_a_text_may_be_cut_anywhere(tokens: Tensor, config: StreamConfig) -> None:
+    model = lively(config)
     with torch.no_grad():
         whole = model(tokens)
         for cut in range(1, tokens.shape[1], 1 + tokens.shape[1] // 50):
@@ -135,8 +141,9 @@ def test_a_text_may_be_cut_anywhere(tokens: Tensor) -> None:
             assert (joined - whole.logits).abs().max() <= 1e-5 * whole.logits.abs().max()
 
 
-def test_a_row_does_not_feel_its_companions() -> None:
-    model, tokens = lively(replace(SMALL, relax_tolerance=0.1)), text(9)
+@EITHER
+def test_a_row_does_not_feel_its_companions(config: StreamConfig) -> None:
+    model, tokens = lively(replace(config, relax_tolerance=0.1)), text(9)
     with torch.no_grad():
         together = model(tokens, generator=generator())
         for row in range(9):
@@ -172,6 +179,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "memory_patterns": {"memory_patterns": 11},
     "num_waves": {"memory": "log-sum-exp", "num_waves": 4},
     "num_basins": {"num_basins": 2},
+    "fast_values": {"fast_values": True},
     "num_stages": {"num_stages": 1},
     "state_dim": {"state_dim": 20},
     "coupling_channels": {"coupling_channels": 10},
@@ -282,8 +290,9 @@ def test_gradient_steps_cut_the_gradient() -> None:
     assert not torch.equal(gradient(None), gradient(1))
 
 
-def test_a_state_is_a_value(tmp_path: Path) -> None:
-    model, tokens = lively(), text(2)
+@EITHER
+def test_a_state_is_a_value(tmp_path: Path, config: StreamConfig) -> None:
+    model, tokens = lively(config), text(2)
     with torch.no_grad():
         _, state = model.prefill(tokens)
         kept = [past.field.clone() for past in state.pasts]
@@ -309,6 +318,24 @@ def test_a_state_never_grows() -> None:
     stages, latest = 2 * 2 * 4 * (16 + 3 * 16), 3 * 8
     successions, counts = 2 * 3 * 8 * 4, 3 * VOCAB * 4
     assert short.bytes_per_row == long.bytes_per_row == stages + latest + successions + counts
+    learning = lively(LEARNING)
+    with torch.no_grad():
+        _, long = learning.prefill(text(1, 500))
+    assert long.bytes_per_row == short.bytes_per_row + 12 * (16 + 1) * 4
+
+
+def test_a_file_from_before_fast_values_is_read(tmp_path: Path) -> None:
+    model, tokens = lively(), text(2)
+    with torch.no_grad():
+        _, state = model.prefill(tokens)
+        tensors = {n: t.contiguous() for n, t in state.tensors().items()}
+        del tensors["values"], tensors["asked"]
+        save_file(tensors, tmp_path / "old.safetensors")
+        loaded = StreamState.load(tmp_path / "old.safetensors")
+        expected, _ = model.step(tokens[:, 0], state)
+        assert torch.equal(model.step(tokens[:, 0], loaded)[0], expected)
+    with pytest.raises(UserError, match="must come from this model"):
+        lively(LEARNING).step(tokens[:, 0], loaded)
 
 
 def test_a_state_of_another_model_or_text_is_refused(tmp_path: Path) -> None:
@@ -345,6 +372,8 @@ def test_in_descent_no_position_of_any_stage_rises(memory: Any) -> None:
         ({"num_basins": 0}, "--num-basins"),
         ({"num_basins": 2, "memory": "gated"}, "--memory recall"),
         ({"num_basins": 2, "num_dynamics_steps": 0}, "--num-dynamics-steps 1 or more"),
+        ({"fast_values": True, "memory": "gated"}, "--memory recall"),
+        ({"fast_values": True, "num_dynamics_steps": 0}, "--num-dynamics-steps 1 or more"),
         ({"phrase_hashes": 4}, "--phrase-hashes"),
         ({"succession_orders": 0}, "--succession-orders"),
         ({"succession_slots": 0}, "--succession-slots"),
@@ -362,8 +391,9 @@ def test_a_model_without_energies_takes_no_steps() -> None:
         model(text(), steps=2)
 
 
-def test_an_energetic_model_may_be_read_unsettled() -> None:
-    model, tokens = lively(), text()
+@EITHER
+def test_an_energetic_model_may_be_read_unsettled(config: StreamConfig) -> None:
+    model, tokens = lively(config), text()
     with torch.no_grad():
         whole = model(tokens, steps=0).logits
         state = model.start(3, steps=0)
@@ -372,8 +402,9 @@ def test_an_energetic_model_may_be_read_unsettled() -> None:
             assert (logits - whole[:, t]).abs().max() <= 1e-5 * whole[:, t].abs().max()
 
 
-def test_a_state_of_the_learned_steps_serves_any_greater_number() -> None:
-    model, tokens = lively(), text()
+@EITHER
+def test_a_state_of_the_learned_steps_serves_any_greater_number(config: StreamConfig) -> None:
+    model, tokens = lively(config), text()
     with torch.no_grad():
         assert len(model.start(3, steps=9).pasts) == len(model.start(3).pasts)
         _, state = model.prefill(tokens[:, :-1], steps=9)
@@ -382,8 +413,9 @@ def test_a_state_of_the_learned_steps_serves_any_greater_number() -> None:
         assert not torch.equal(logits, model(tokens).logits[:, -1])
 
 
-def test_however_many_steps_a_state_comes_to_rest() -> None:
-    model, tokens = lively(), text()
+@EITHER
+def test_however_many_steps_a_state_comes_to_rest(config: StreamConfig) -> None:
+    model, tokens = lively(config), text()
     with torch.no_grad():
         residuals = [
             max(float(rest.residual.max()) for rest in model(tokens, steps=steps).settled)

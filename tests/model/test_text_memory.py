@@ -6,7 +6,7 @@ from torch import Tensor
 
 from boggers.model import text_memory
 from boggers.model.basins import Rests
-from boggers.model.text_memory import Blocks, TextMemory
+from boggers.model.text_memory import TextMemory
 
 VOCAB, WIDTH = 11, 8
 
@@ -49,15 +49,6 @@ def test_the_length_of_blocks_changes_nothing(
             found.append(logits)
         assert found[0].shape == (2, length, VOCAB)
         torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-12)
-
-
-def test_blocks_are_few_and_little_is_filled_up() -> None:
-    for places in (1, 16, 255, 256, 257, 300, 1000, 16_384):
-        cut = Blocks.of(places)
-        assert cut.length <= text_memory.BLOCK
-        assert 0 <= cut.count * cut.length - places < cut.count
-        rows = torch.arange(2 * places).view(2, places, 1)
-        assert torch.equal(cut.join(cut.divide(rows), places), rows)
 
 
 def test_a_long_text_costs_no_copies_of_all_logits() -> None:

@@ -7,6 +7,8 @@ from boggers.errors import UserError
 from boggers.evals.contest import Contestant
 from boggers.evals.controls import (
     MLP,
+    Learning,
+    LearningTwoBasins,
     MLPTwice,
     ScanAlone,
     Stream,
@@ -24,6 +26,8 @@ CONTESTANTS = {
         Contestant("stream-k2", TwoSteps),
         Contestant("stream-n2", TwoBasins),
         Contestant("stream-k2n2", TwoStepsTwoBasins),
+        Contestant("stream-fast", Learning),
+        Contestant("stream-n2-fast", LearningTwoBasins),
         Contestant("stream-k0", ScanAlone),
         Contestant("stream-mlp", MLP),
         Contestant("stream-mlp-k2", MLPTwice),

@@ -41,6 +41,9 @@ class Stream(nn.Module):
     basins = 1
     """Basins of the last stage."""
 
+    fast = False
+    """Whether the last stage's patterns go on learning while a text is read."""
+
     def __init__(self, budget: Budget, generator: torch.Generator) -> None:
         super().__init__()
         config = self._config(budget)
@@ -71,6 +74,7 @@ class Stream(nn.Module):
             succession_orders=LONGEST_CONTEXT,
             recency=True,
             num_basins=self.basins,
+            fast_values=self.fast,
         )
         if self.steps is not None:
             base = replace(base, num_dynamics_steps=self.steps, random_steps=False)
@@ -99,6 +103,18 @@ class TwoStepsTwoBasins(Stream):
     """The same size again, with both."""
 
     steps, basins = 2, 2
+
+
+class Learning(Stream):
+    """The same size again, the last stage's patterns learning while a text is read."""
+
+    fast = True
+
+
+class LearningTwoBasins(Stream):
+    """The same size again, with that and with two basins."""
+
+    basins, fast = 2, True
 
 
 class ScanAlone(Stream):

@@ -16,7 +16,8 @@ from boggers.errors import UserError
 from boggers.field.anchors import Anchors, AnchorWell
 from boggers.field.bonus import HoldWell, TokenBonus
 from boggers.field.causal import Past
-from boggers.field.memory import Memory
+from boggers.field.fast import FastValues, Taught, TaughtRecall
+from boggers.field.memory import Memory, RecallMemory
 from boggers.field.phrases import PhraseTable
 from boggers.field.unit import unit_rms
 from boggers.model.basins import Basins, Rests
@@ -99,6 +100,9 @@ class StreamModel(nn.Module):
         if config.token_bonus is not None:
             self.bonus = TokenBonus(vocab_size)
         self.stages = nn.ModuleList(Stage(config, generator) for _ in range(config.num_stages))
+        self.fast: FastValues | None = None
+        if config.fast_values:
+            self.fast = FastValues(config.memory_patterns, config.state_dim)
         self.basins: nn.Module | None = None
         if config.num_basins > 1:
             self.basins = Basins(
@@ -137,7 +141,7 @@ class StreamModel(nn.Module):
         """
         taken = self._taken(steps, generator)
         past = self._past(len(tokens), state, taken)
-        states, settled, pasts = self._settle(
+        states, settled, pasts, taught = self._settle(
             tokens,
             past,
             taken,
@@ -153,7 +157,7 @@ class StreamModel(nn.Module):
         first = {"all": 0, "last": -1, "none": tokens.shape[1]}[reads]
         latest = rests.each(lambda rows: rows[:, first:])
         logits, heard = self.read_text(latest, tokens, past, fresh=state is None)
-        return StreamReading(states, logits, settled, StreamState(pasts, heard))
+        return StreamReading(states, logits, settled, StreamState(pasts, heard, taught))
 
     def read_text(
         self,
@@ -230,9 +234,10 @@ class StreamModel(nn.Module):
         keep_path: bool = False,
         tolerance: float | None = None,
         bias: Memory | None = None,
-    ) -> tuple[Stream, tuple[Settling, ...], tuple[Past, ...]]:
-        """The states of all positions, how they settled and the past of each stage after them."""
-        states = unit_rms(F.embedding(tokens, self.embedding))
+    ) -> tuple[Stream, tuple[Settling, ...], tuple[Past, ...], Taught]:
+        """The states of all positions, how they settled, the past of each stage after them and what
+        the texts have taught."""
+        states = told = unit_rms(F.embedding(tokens, self.embedding))
         if self.phrases is not None:
             states = states + self.phrases(tokens, past.heard.latest[:, -1:])
         states = drop(states, self.config.embedding_dropout, generator, training=self.training)
@@ -245,7 +250,8 @@ class StreamModel(nn.Module):
             carried = Carried(stage, before, held if isinstance(held, Tensor) else None)
             last = number == self.config.num_stages - 1
             added = [held if isinstance(held, HoldWell) else None, bias if last else None]
-            slope = self._slope(stage, added, tolerance)
+            learning = self._learning(stage, told, past.taught, taken) if last else None
+            slope = self._slope(stage, added, tolerance, learning)
             if slope is None or taken == 0:  # feel the past once, settle in nothing
                 states = stage(states, lambda s, felt=carried: s + felt(s, 0))
             else:
@@ -263,7 +269,8 @@ class StreamModel(nn.Module):
                 settled.append(rest)
             pasts += carried.after
         states = drop(states, self.config.readout_dropout, generator, training=self.training)
-        return states, tuple(settled), tuple(pasts)
+        taught = past.taught if learning is None else learning.after
+        return states, tuple(settled), tuple(pasts), taught
 
     def prefill(
         self, tokens: Text, state: StreamState | None = None, *, steps: int | None = None
@@ -290,7 +297,7 @@ class StreamModel(nn.Module):
         taken = self.config.num_dynamics_steps if steps is None else steps
         pasts = (s.coupling.start(rows) for s in self._stages() for _ in range(s.pasts(taken)))
         heard = self.text_memory.start(rows, self.embedding.device)
-        return StreamState(tuple(pasts), heard)
+        return StreamState(tuple(pasts), heard, self._untaught(rows))
 
     def read(self, states: Stream) -> Float[Tensor, "B T V"]:
         """What the states alone say of the token after each position, as logits."""
@@ -320,11 +327,12 @@ class StreamModel(nn.Module):
         stage: Stage,
         added: Sequence[Memory | None] = (),
         tolerance: float | None = None,
+        learning: TaughtRecall | None = None,
     ) -> Slope | None:
         config = self.config
         if stage.memory is None or stage.metric is None:
             return None
-        terms: list[Memory] = [stage.memory]
+        terms: list[Memory] = [stage.memory if learning is None else learning]
         if config.anchor_strength:
             terms.append(AnchorWell(self._anchors(), config.anchor_strength))
         terms += [term for term in added if term is not None]
@@ -336,6 +344,22 @@ class StreamModel(nn.Module):
             tolerance=rests or None,
             breaks=config.break_rule,
         )
+
+    def _learning(
+        self, stage: Stage, told: Stream, before: Taught, taken: int
+    ) -> TaughtRecall | None:
+        """The stage's memory, learning from these tokens; None where it does not."""
+        if self.fast is None:
+            return None
+        assert isinstance(stage.memory, RecallMemory)
+        return TaughtRecall(stage.memory, self.fast, told, before, stage.pasts(taken) - 1)
+
+    def _untaught(self, rows: int) -> Taught:
+        """What texts have taught of which nothing has been read."""
+        if self.fast is not None:
+            return self.fast.start(rows)
+        nothing = torch.zeros(rows, 0, device=self.embedding.device)
+        return Taught(nothing[..., None], nothing)
 
     def steps(self, generator: torch.Generator | None) -> int:
         """Relaxation steps of the next stretch: K, or in training with random steps half of the

@@ -44,6 +44,10 @@ class StreamConfig:
     """Basins N of the last stage, each with a memory of its own: a position rests in each of them,
     and what it says is weighted by exp(-E). Only recall has several."""
 
+    fast_values: bool = False
+    """Let the patterns of the last stage go on learning while a text is read: each next token is
+    written into those that answered before it, and fades. Only recall can."""
+
     phrase_rows: int | None = None
     """Rows of a table that adds to each token what its pair with the one before means; None = no
     such table."""
@@ -176,6 +180,12 @@ class StreamConfig:
                 "--num-basins above 1 needs an energy whose bottom is known, which is --memory "
                 f"recall with --num-dynamics-steps 1 or more; {self.num_basins} basins came with "
                 f"{self.memory} and {self.num_dynamics_steps} steps."
+            )
+        if self.fast_values and (self.memory != "recall" or not self.num_dynamics_steps):
+            raise UserError(
+                "--fast-values needs patterns that answer, which is --memory recall with "
+                f"--num-dynamics-steps 1 or more; {self.memory} and "
+                f"{self.num_dynamics_steps} steps came."
             )
         if not 0 < self.shortest_memory <= self.longest_memory:
             raise UserError(

@@ -11,12 +11,10 @@ from torch import Tensor
 
 from boggers.errors import UserError
 from boggers.field.causal import Past
+from boggers.field.fast import Taught
 from boggers.field.succession import Followers
 from boggers.files import write_bytes
 from boggers.model.text_memory import Heard
-
-OTHERS = 4
-"""Tensors of a state besides those of its stages."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,12 @@ class StreamState:
     Attributes:
         pasts: one per stage, in order.
         heard: what is remembered of the tokens themselves.
+        taught: what they have taught the patterns of the last stage.
     """
 
     pasts: tuple[Past, ...]
     heard: Heard
+    taught: Taught
 
     @property
     def rows(self) -> int:
@@ -52,6 +52,8 @@ class StreamState:
             "contexts": self.heard.followers.contexts,
             "followers": self.heard.followers.followers,
             "counts": self.heard.counts,
+            "values": self.taught.values,
+            "asked": self.taught.asked,
         }
         for number, past in enumerate(self.pasts):
             named |= {f"{number}.recent": past.recent, f"{number}.field": past.field}
@@ -64,7 +66,7 @@ class StreamState:
         Raises:
             KeyError: one is missing.
         """
-        stages = (len(tensors) - OTHERS) // 2
+        stages = sum(name.endswith(".field") for name in tensors)
         return cls(
             pasts=tuple(Past(tensors[f"{n}.recent"], tensors[f"{n}.field"]) for n in range(stages)),
             heard=Heard(
@@ -72,6 +74,7 @@ class StreamState:
                 Followers(tensors["contexts"], tensors["followers"]),
                 tensors["counts"],
             ),
+            taught=Taught(tensors["values"], tensors["asked"]),
         )
 
     def select(self, rows: Sequence[int]) -> "StreamState":
@@ -104,6 +107,9 @@ class StreamState:
             tensors = load_file(path)
         except (OSError, SafetensorError) as error:
             raise UserError(f"{path} cannot be read as the state of a stream: {error}.") from error
+        if "latest" in tensors:  # files from before there were fast values have none
+            nothing = torch.zeros(len(tensors["latest"]), 0)
+            tensors = {"values": nothing[..., None], "asked": nothing} | tensors
         try:
             state = cls.of(tensors)
         except KeyError:

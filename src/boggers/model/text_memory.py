@@ -1,13 +1,12 @@
 """What a text itself says of its next token: what followed before, what was said lately."""
 
-import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from boggers.field.blocks import Blocks
 from boggers.field.recency import BLOCK, Recency
 from boggers.field.succession import NOTHING, Followers, Succession
 from boggers.model.basins import Rests
@@ -97,7 +96,7 @@ class TextMemory(nn.Module):
         whole = self.recency is not None and places == tokens.shape[1] > 1
         # All is read in the shape of blocks, so that no part of the logits is changed in place:
         # each such change would cost a copy of them all in the backward pass.
-        cut = Blocks.of(places) if whole else Blocks(count=1, length=places)
+        cut = Blocks.of(places, BLOCK) if whole else Blocks(count=1, length=places)
         followers, counts = before.followers, before.counts
         rests = rests.each(cut.divide)
         unit, logits = rests.states[0], rests.read(embedding)
@@ -121,31 +120,3 @@ class TextMemory(nn.Module):
         text = torch.cat([before.latest, tokens], dim=1)
         heard = Heard(text[:, text.shape[1] - self.known :], followers, counts)
         return cut.join(logits, places), heard
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """A stretch of tokens as several of equal length, the last one filled up with nothing."""
-
-    count: int
-    length: int
-
-    @classmethod
-    def of(cls, places: int) -> "Blocks":
-        """As few as can be, none longer than the counts are taken at once."""
-        count = math.ceil(places / BLOCK)
-        return cls(count, math.ceil(places / count))
-
-    def divide(self, rows: Tensor) -> Tensor:
-        """(B, T, …) as (B · N, P, …)."""
-        if self.count == 1:
-            return rows
-        lacking = self.count * self.length - rows.shape[1]
-        filled = F.pad(rows, (0, 0) * (rows.ndim - 2) + (0, lacking))
-        return filled.reshape(len(rows) * self.count, self.length, *rows.shape[2:])
-
-    def join(self, rows: Tensor, places: int) -> Tensor:
-        """(B · N, P, …) as (B, T, …)."""
-        if self.count == 1:
-            return rows
-        return rows.reshape(-1, self.count * self.length, *rows.shape[2:])[:, :places]

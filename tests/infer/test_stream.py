@@ -24,6 +24,7 @@ def stream() -> Engine:
         num_dynamics_steps=2,
         memory_patterns=8,
         num_basins=2,
+        fast_values=True,
     )
     model = StreamModel(config, 257, torch.Generator().manual_seed(0))
     with torch.no_grad():

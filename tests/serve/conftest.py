@@ -29,7 +29,13 @@ from boggers.serve.work import Ended, Event, Failed, Job, Piece, PromptRead, Tic
 from boggers.text.byte import ByteTokenizer
 
 STREAM = StreamConfig(
-    state_dim=16, num_stages=2, num_waves=2, num_dynamics_steps=2, memory_patterns=8, num_basins=2
+    state_dim=16,
+    num_stages=2,
+    num_waves=2,
+    num_dynamics_steps=2,
+    memory_patterns=8,
+    num_basins=2,
+    fast_values=True,
 )
 WINDOW = WindowConfig(state_dim=16, num_waves=2, window_size=4, num_dynamics_steps=3)
 

@@ -32,6 +32,7 @@ MakeConfig = Callable[..., RunConfig]
 CHILD = str(Path(__file__).parent / "together.py")
 STREAM = StreamConfig(
     num_basins=2,
+    fast_values=True,
     state_dim=16,
     num_stages=2,
     sequence_length=16,

@@ -26,6 +26,7 @@ from ..runs import STREAM, WINDOW
 
 IDS = np.random.default_rng(0).integers(0, 50, 300).astype(np.uint16)
 AT = [40, 41, 77, 200, 299]
+LEARNING = dataclasses.replace(STREAM, fast_values=True)
 MEMORIES = ("recall", "gated", "rectified", "log-sum-exp")
 
 
@@ -66,7 +67,7 @@ def test_places_may_take_more_steps_than_were_learned(memory: str) -> None:
 
 
 @pytest.mark.parametrize("bonus", [None, "hold", "additive"])
-@pytest.mark.parametrize("config", [STREAM, WINDOW], ids=["stream", "window"])
+@pytest.mark.parametrize("config", [STREAM, LEARNING, WINDOW], ids=["stream", "learning", "window"])
 def test_a_place_settles_as_it_did_in_its_text(
     config: StreamConfig | WindowConfig, bonus: str | None
 ) -> None:
@@ -146,9 +147,11 @@ def test_a_pattern_that_is_taken_away_takes_its_part_with_it(memory: str) -> Non
     torch.testing.assert_close(before - after, forces[:, 3:4], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
-def test_a_prediction_is_the_sum_of_its_patterns(memory: str) -> None:
-    model = stream_of(memory)
+@pytest.mark.parametrize(
+    ("memory", "learns"), [*((memory, False) for memory in MEMORIES), ("recall", True)]
+)
+def test_a_prediction_is_the_sum_of_its_patterns(memory: str, learns: bool) -> None:
+    model = stream_of(memory, fast_values=learns)
     place = places_in(model, IDS, [50])
     found = pull(place)
     with torch.no_grad():
@@ -194,8 +197,9 @@ def test_a_window_is_the_sum_of_its_patterns(readout: str, fusion: bool) -> None
     assert (found.logits - scaled).abs().max() > 0.05
 
 
-def test_what_other_basins_say_is_told_apart() -> None:
-    model = stream_of("recall", num_basins=3)
+@pytest.mark.parametrize("learns", [False, True])
+def test_what_other_basins_say_is_told_apart(learns: bool) -> None:
+    model = stream_of("recall", num_basins=3, fast_values=learns)
     place = places_in(model, IDS, [50])
     found = pull(place)
     with torch.no_grad():
@@ -335,6 +339,18 @@ def test_a_silenced_band_costs_what_zeroed_channels_cost() -> None:
     assert words["what was said lately"].bits_per_byte == pytest.approx(bits, rel=1e-9)
     assert bits != 0.0
     assert words["what followed before"].bits_per_byte not in (0.0, bits)
+
+
+def test_what_patterns_learned_is_silenced_too() -> None:
+    model = stream_of("recall", fast_values=True)
+    whole = score(model, IDS, 100, 300).nats
+    found = {loss.band: loss for loss in knock_out(model, IDS, 100, 300, n_bytes=200)}
+    assert score(model, IDS, 100, 300).nats == whole
+    with torch.no_grad():
+        model.fast.strength.zero_()
+    bits = (score(model, IDS, 100, 300).nats - whole) / math.log(2) / 200
+    assert found["what patterns learned of it"].bits_per_byte == pytest.approx(bits, rel=1e-5)
+    assert bits != 0.0
 
 
 def test_distances_of_a_window_are_silenced_one_by_one() -> None:

@@ -75,7 +75,7 @@ class FastValues(nn.Module):
             told: (B, T, D), e.
             before: what they had taught before the first.
         """
-        unit = answers / (torch.linalg.vector_norm(answers, dim=-1, keepdim=True) + SILENT)
+        unit = self._unit(answers)
         keys = torch.cat([before.asked.to(unit.dtype)[:, None], unit[:, :-1]], dim=1)
         # A position that is nothing sensible must not reach those before it, not even as 0 · NaN.
         told = torch.nan_to_num(told)
@@ -91,6 +91,17 @@ class FastValues(nn.Module):
         found = (alike.to(value.dtype) @ value) + asked.to(value.dtype) @ begins.to(value.dtype)
         kept = Taught(after, unit[:, -1].to(before.asked.dtype))
         return cut.join(self.strength.to(found.dtype) * found, length), kept
+
+    def of_each(self, answers: Float[Tensor, "N 1 M"], taught: Taught) -> Float[Tensor, "N M D"]:
+        """What each pattern adds to f at single positions, after their tokens were read."""
+        parts = self._unit(answers)[:, 0, :, None] * taught.values
+        return self.strength * parts
+
+    def _unit(self, answers: Tensor) -> Tensor:
+        """â."""
+        length = torch.linalg.vector_norm(answers, dim=-1, keepdim=True)
+        unit: Tensor = answers / (length + SILENT)
+        return unit
 
     def _carry(
         self, key: Tensor, value: Tensor, before: Tensor, cut: Blocks, length: int
@@ -164,6 +175,12 @@ class TaughtWell(RecallWell):
     def force(self, state: Stream, proposal: Stream) -> Stream:
         recalled, self.text.after = self._both(proposal)
         return recalled if state is proposal else recalled + (proposal - state)
+
+    def of_each(self, proposal: Float[Tensor, "N 1 D"]) -> Float[Tensor, "N M D"]:
+        """What each pattern adds to f at the single positions of N texts."""
+        answers = self.memory.answers(proposal)
+        _, after = self.text.fast(answers, self.text.told, self.text.before)
+        return self.text.fast.of_each(answers, after)
 
     def _recalled(self, proposal: Stream) -> Stream:
         return self._both(proposal)[0]

@@ -250,7 +250,7 @@ class StreamModel(nn.Module):
             carried = Carried(stage, before, held if isinstance(held, Tensor) else None)
             last = number == self.config.num_stages - 1
             added = [held if isinstance(held, HoldWell) else None, bias if last else None]
-            learning = self._learning(stage, told, past.taught, taken) if last else None
+            learning = self.learning(told, past, taken) if last else None
             slope = self._slope(stage, added, tolerance, learning)
             if slope is None or taken == 0:  # feel the past once, settle in nothing
                 states = stage(states, lambda s, felt=carried: s + felt(s, 0))
@@ -303,13 +303,18 @@ class StreamModel(nn.Module):
         """What the states alone say of the token after each position, as logits."""
         return F.linear(unit_rms(states), self.embedding)
 
-    def slopes(self, held: Memory | None = None) -> list[Slope]:
+    def slopes(
+        self, held: Memory | None = None, learning: TaughtRecall | None = None
+    ) -> list[Slope]:
         """What the positions of each stage settle in; empty without energies.
 
         Args:
             held: the landscape's term for what is remembered of particular tokens, see `held`.
+            learning: the last stage's memory as a text teaches it, see `learning`.
         """
-        slopes = (self._slope(stage, [held]) for stage in self._stages())
+        *others, last = self._stages()
+        slopes = [self._slope(stage, [held]) for stage in others]
+        slopes.append(self._slope(last, [held], learning=learning))
         return [slope for slope in slopes if slope is not None]
 
     def held(self, states: Stream, tokens: Text) -> HoldWell | Tensor | None:
@@ -345,14 +350,19 @@ class StreamModel(nn.Module):
             breaks=config.break_rule,
         )
 
-    def _learning(
-        self, stage: Stage, told: Stream, before: Taught, taken: int
-    ) -> TaughtRecall | None:
-        """The stage's memory, learning from these tokens; None where it does not."""
+    def learning(self, told: Stream, past: StreamState, taken: int) -> TaughtRecall | None:
+        """The last stage's memory, learning from these tokens; None where it does not.
+
+        Args:
+            told: (B, T, D), their unit embeddings.
+            past: what was before them.
+            taken: relaxation steps of the stage.
+        """
         if self.fast is None:
             return None
+        stage = self._stages()[-1]
         assert isinstance(stage.memory, RecallMemory)
-        return TaughtRecall(stage.memory, self.fast, told, before, stage.pasts(taken) - 1)
+        return TaughtRecall(stage.memory, self.fast, told, past.taught, stage.pasts(taken) - 1)
 
     def _untaught(self, rows: int) -> Taught:
         """What texts have taught of which nothing has been read."""

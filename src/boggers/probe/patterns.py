@@ -15,6 +15,7 @@ from torch import Tensor
 from boggers.errors import UserError
 from boggers.field.coupling import mix_positions
 from boggers.field.energy import PatternMemory
+from boggers.field.fast import TaughtWell
 from boggers.field.memory import (
     ROUNDING,
     GatedMemory,
@@ -150,6 +151,13 @@ def _(memory: RecallMemory, proposal: State) -> tuple[Tensor, Tensor]:
 def _of_recall(well: RecallWell, proposal: State) -> tuple[Tensor, Tensor]:
     answer = well.memory.answers(proposal)[:, 0]
     return well.deep * answer[..., None] * well.memory.value, answer
+
+
+@parts.register
+def _(well: TaughtWell, proposal: State) -> tuple[Tensor, Tensor]:
+    """What a pattern has learned of all texts and of this one."""
+    learned, answer = _of_recall(well, proposal)
+    return learned + well.of_each(proposal), answer
 
 
 @parts.register

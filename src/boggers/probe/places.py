@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from boggers.dynamics.settle import Slope, settle
 from boggers.errors import UserError
 from boggers.field.bonus import HoldWell
 from boggers.field.causal import Past
+from boggers.field.unit import unit_rms
 from boggers.infer.noise import breaking_noise
 from boggers.infer.score import STRETCH
 from boggers.model.architectures import Model
@@ -203,7 +205,10 @@ class StreamPlaces(Places):
         self.start = path[0].detach()
         self.proposal = reading.settled[-1].proposal.detach()
         held = model.held(self.start, tokens[:, None])
-        self.slopes: list[Slope] = model.slopes(held if isinstance(held, HoldWell) else None)
+        told = unit_rms(F.embedding(tokens[:, None], model.embedding)).detach()
+        self.slopes: list[Slope] = model.slopes(
+            held if isinstance(held, HoldWell) else None, model.learning(told, past, self.steps)
+        )
         self.last = self.slopes[-1].at(self.steps - 1)
         push = held if isinstance(held, Tensor) else None
         stages = [stage for stage in model.stages if isinstance(stage, Stage)]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from boggers.dynamics.relax import relax
 from boggers.errors import UserError
@@ -28,6 +28,9 @@ EDGES = (3.0, 10.0, 30.0, 100.0, 300.0)
 
 WORDS = {"succession": "what followed before", "recency": "what was said lately"}
 """Memories of the text's own words, see `model.text_memory`."""
+
+LEARNED = "what patterns learned of it"
+"""Fast values, see `field.fast`."""
 
 WINDOWS = 512
 
@@ -55,7 +58,8 @@ def knock_out(model: Model, ids: NDArray[Any], start: int, stop: int, n_bytes: i
     A stream's channels are banded by their time constants at rest, 1/softplus(α), over all its
     stages; a silenced channel is felt as zero, exactly, as what is felt is a sum over channels.
     Where a stream also remembers its text word for word, what followed before and what was said
-    lately are silenced too, each by itself: their suggestions are not added to the logits. A
+    lately are silenced too, each by itself: their suggestions are not added to the logits; and so
+    is what its patterns learned of the text, where they do. A
     window's positions are cut off from those at one distance, a pair at a time, in every coupling
     by distance or by wave; what the readout sees of the positions themselves stays.
 
@@ -90,24 +94,25 @@ def _of_stream(
         band = f"{low:g}–{high:g} tokens" if math.isfinite(high) else f"over {low:g} tokens"
         band = f"under {high:g} tokens" if low == 0.0 else band
         found.append(Loss(band, share, (nats - whole) / math.log(2.0) / n_bytes))
-    for name, band in WORDS.items():
-        if getattr(model.text_memory, name) is None:
+    remembering = [(model.text_memory, name, band) for name, band in WORDS.items()]
+    for owner, name, band in [*remembering, (model, "fast", LEARNED)]:
+        if getattr(owner, name) is None:
             continue
-        with _without(model, name):
+        with _without(owner, name):
             nats = score(model, ids, start, stop).nats
         found.append(Loss(band, None, (nats - whole) / math.log(2.0) / n_bytes))
     return found
 
 
 @contextmanager
-def _without(model: StreamModel, name: str) -> Iterator[None]:
-    """Let one memory of words suggest nothing."""
-    kept = getattr(model.text_memory, name)
+def _without(owner: nn.Module, name: str) -> Iterator[None]:
+    """Let one memory of the text suggest nothing."""
+    kept = getattr(owner, name)
     try:
-        setattr(model.text_memory, name, None)
+        setattr(owner, name, None)
         yield
     finally:
-        setattr(model.text_memory, name, kept)
+        setattr(owner, name, kept)
 
 
 @contextmanager

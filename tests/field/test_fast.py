@@ -115,3 +115,17 @@ def test_a_text_teaches_the_last_step_alone() -> None:
     expected, after = memory.fast(plain.answers(proposal), memory.told, memory.before)
     torch.testing.assert_close(learned, expected)
     torch.testing.assert_close(memory.after.values, after.values)
+
+
+def test_what_was_recalled_without_a_gradient_is_recalled_again_for_one() -> None:
+    memory = taught()
+    proposal = drawn(8, 2, 30, WIDTH)
+    with torch.no_grad():
+        height = memory.energy(proposal + 1, proposal)
+    traced = memory.energy(proposal + 1, proposal)
+    assert torch.equal(height, traced)
+    traced.sum().backward()
+    assert memory.fast.strength.grad is not None
+    assert memory.fast.strength.grad.abs() > 0
+    other = drawn(9, 2, 30, WIDTH)
+    assert torch.equal(memory.force(other, other), taught().force(other, other))

@@ -150,6 +150,20 @@ class TaughtRecall(Memory):
         self.memory, self.fast = memory, fast
         self.told, self.before, self.last_step = told, before, last
         self.after = Taught(before.values, torch.zeros_like(before.asked))
+        self._found: _Found | None = None
+
+    def recall(self, proposal: Stream, answers: Float[Tensor, "B T M"]) -> Stream:
+        """f(p), and in `after` what the texts have taught after the stretch.
+
+        Settling asks for it once, and every measured height of a bowl around the same proposal
+        again: the latest answer is kept.
+        """
+        traced = torch.is_grad_enabled()
+        found = self._found
+        if found is None or found.proposal is not proposal or traced > found.traced:
+            drawn, self.after = self.fast(answers, self.told, self.before)
+            found = self._found = _Found(proposal, drawn, traced)
+        return found.drawn
 
     def at(self, step: int) -> Well:
         """The landscape of a step, counted from 0."""
@@ -167,26 +181,27 @@ class TaughtRecall(Memory):
 
 
 @dataclass(frozen=True)
+class _Found:
+    """What fast values recalled at a proposal, and whether a gradient can run back through it."""
+
+    proposal: Stream
+    drawn: Stream
+    traced: bool
+
+
+@dataclass(frozen=True)
 class TaughtWell(RecallWell):
     """The landscape of one step of a memory that is being taught; the equations stand there."""
 
     text: TaughtRecall
 
-    def force(self, state: Stream, proposal: Stream) -> Stream:
-        recalled, self.text.after = self._both(proposal)
-        return recalled if state is proposal else recalled + (proposal - state)
-
     def of_each(self, proposal: Float[Tensor, "N 1 D"]) -> Float[Tensor, "N M D"]:
         """What each pattern adds to f at the single positions of N texts."""
         answers = self.memory.answers(proposal)
-        _, after = self.text.fast(answers, self.text.told, self.text.before)
-        return self.text.fast.of_each(answers, after)
+        self.text.recall(proposal, answers)
+        return self.text.fast.of_each(answers, self.text.after)
 
     def _recalled(self, proposal: Stream) -> Stream:
-        return self._both(proposal)[0]
-
-    def _both(self, proposal: Stream) -> tuple[Stream, Taught]:
-        """d r(p) + f(p), and what the texts have taught after the stretch."""
+        """d r(p) + f(p), (B, T, D)."""
         answers = self.memory.answers(proposal)
-        drawn, after = self.text.fast(answers, self.text.told, self.text.before)
-        return self.deep * (answers @ self.memory.value) + drawn, after
+        return self.deep * (answers @ self.memory.value) + self.text.recall(proposal, answers)

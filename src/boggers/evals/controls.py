@@ -117,6 +117,12 @@ class LearningTwoBasins(Stream):
     basins, fast = 2, True
 
 
+class LearningTwoStepsTwoBasins(Stream):
+    """The same size again, with all three."""
+
+    steps, basins, fast = 2, 2, True
+
+
 class ScanAlone(Stream):
     """No energy at all: couplings alone, widened until they fill the budget."""
 
